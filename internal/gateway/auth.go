@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// MaxToken is the longest X-Auth-Token that is looked at, in bytes.
+const MaxToken = 32768
+
+// authenticate finds out who sent the request. A token wins over a signature:
+// the vendor's SDK signs even where the caller adds a token of their own.
+func (g *Gateway) authenticate(r *http.Request, bodySHA256 string) (*tidewaiter.Caller, error) {
+	if c, ok := r.Context().Value(localCallerKey{}).(*tidewaiter.Caller); ok {
+		return c, nil
+	}
+	if values := r.Header["X-Auth-Token"]; len(values) > 0 {
+		switch {
+		case len(values) > 1:
+			return nil, tidewaiter.Errorf(tidewaiter.Unauthenticated, "x-auth-token is given %d times", len(values))
+		case values[0] == "":
+			return nil, tidewaiter.Errorf(tidewaiter.Unauthenticated, "x-auth-token is empty")
+		case len(values[0]) > MaxToken:
+			return nil, tidewaiter.Errorf(tidewaiter.Unauthenticated, "x-auth-token is longer than %d bytes", MaxToken)
+		}
+		return g.identity.AuthenticateToken(r.Context(), values[0])
+	}
+	if r.Header.Get("Authorization") == "" {
+		return nil, tidewaiter.Errorf(tidewaiter.Unauthenticated, "x-auth-token not found")
+	}
+	return g.identity.AuthenticateSignature(r.Context(), r, bodySHA256)
+}
+
+// protect returns the handler of one operation behind everything that must be
+// true before it runs: body within its limit, caller known and allowed, query
+// well formed.
+func (g *Gateway) protect(op *Operation, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info := InfoFrom(r.Context())
+		info.dialect = op.Dialect
+		if err := g.admit(w, r, info, op); err != nil {
+			WriteError(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, info *Info, op *Operation) error {
+	sum, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	if !op.Public {
+		caller, err := g.authenticate(r, sum)
+		if err != nil {
+			return err
+		}
+		info.Caller = caller
+		if op.Action != "" {
+			if err := authorize(caller, r, op); err != nil {
+				return err
+			}
+		}
+	}
+	return checkQuery(r.URL.RawQuery, op)
+}
+
+// authorize asks whether the caller may do the operation in the project that
+// the path names, and in the enterprise project that the query names.
+func authorize(caller *tidewaiter.Caller, r *http.Request, op *Operation) error {
+	if op.Dialect != HSS {
+		return caller.AuthorizeDomain(op.Action)
+	}
+	project := r.PathValue("project_id")
+	if named := r.Header.Get("X-Project-Id"); named != "" && named != project {
+		return tidewaiter.Errorf(tidewaiter.Forbidden,
+			"the header X-Project-Id names another project than the path; send the same in both")
+	}
+	var enterpriseProject string
+	if strings.Contains(r.URL.RawQuery, "enterprise_project_id=") {
+		enterpriseProject = r.URL.Query().Get("enterprise_project_id")
+	}
+	return caller.Authorize(op.Action, project, enterpriseProject, op.Exempt)
+}
+
+// WithCaller returns a context whose requests are those of an operator on this
+// machine, as the command line makes them on a data folder: there is no
+// credential to check, since who can read the folder can read everything.
+func WithCaller(ctx context.Context, caller *tidewaiter.Caller) context.Context {
+	return context.WithValue(ctx, localCallerKey{}, caller)
+}
+
+type localCallerKey struct{}

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// Info is what the gateway knows of one request.
+type Info struct {
+	// ID is 32 hex digits, made here; what a client sends as X-Request-Id is
+	// not taken over. It stands in the header of the answer, in error bodies
+	// and in the log.
+	ID string
+	// Caller is who sent the request, once that is known.
+	Caller *tidewaiter.Caller
+
+	dialect   Dialect
+	errorCode string
+	cause     error // what the operator should read, never sent
+}
+
+type infoKey struct{}
+
+func newInfo() *Info {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
+	return &Info{ID: hex.EncodeToString(b[:])}
+}
+
+// InfoFrom returns the Info of the request that ctx belongs to. Outside of
+// [Gateway.Wrap] it returns an empty one.
+func InfoFrom(ctx context.Context) *Info {
+	if i, ok := ctx.Value(infoKey{}).(*Info); ok {
+		return i
+	}
+	return &Info{}
+}
+
+// CallerFrom returns the authenticated caller of the request that ctx belongs
+// to, or nil.
+func CallerFrom(ctx context.Context) *tidewaiter.Caller { return InfoFrom(ctx).Caller }
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	code  int
+	bytes int64
+}
+
+func (r *recorder) WriteHeader(code int) {
+	if r.code == 0 {
+		r.code = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.code == 0 {
+		r.code = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) status() int {
+	if r.code == 0 {
+		return http.StatusOK
+	}
+	return r.code
+}
