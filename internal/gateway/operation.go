@@ -41,7 +41,8 @@ func (op *Operation) pattern() string { return op.Method + " " + op.Path }
 // and documents them.
 type API struct {
 	gateway *Gateway
-	mux     *http.ServeMux
+	router  *router        // the operations
+	mux     *http.ServeMux // all else
 	huma    huma.API
 	pending *Operation // the operation that is being registered
 }
@@ -49,7 +50,7 @@ type API struct {
 // NewAPI returns an API without operations. It serves its OpenAPI document at
 // /openapi.json and /openapi.yaml.
 func (g *Gateway) NewAPI(version string) *API {
-	a := &API{gateway: g, mux: http.NewServeMux()}
+	a := &API{gateway: g, router: &router{}, mux: http.NewServeMux()}
 	a.huma = huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -89,7 +90,11 @@ func (g *Gateway) NewAPI(version string) *API {
 func (a *API) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
 // ServeHTTP routes a request.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !a.router.serve(w, r) {
+		a.mux.ServeHTTP(w, r)
+	}
+}
 
 // OpenAPI returns the document of all registered operations.
 func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
@@ -97,10 +102,10 @@ func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
 // RegisterNotBuilt makes an operation answer that this release lacks it.
 func (a *API) RegisterNotBuilt(op Operation) {
 	h := NotBuilt(op.Name)
-	a.mux.HandleFunc(op.pattern(), func(w http.ResponseWriter, r *http.Request) {
+	a.router.add(op.pattern(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		InfoFrom(r.Context()).dialect = op.Dialect
 		h(w, r)
-	})
+	}))
 }
 
 // Register adds an operation. The fields of I are its parameters and body, those
@@ -153,7 +158,7 @@ func (m registrar) HandleFunc(pattern string, h func(http.ResponseWriter, *http.
 		return
 	}
 	op.readParameters(m.huma.OpenAPI())
-	m.mux.Handle(pattern, m.gateway.protect(op, http.HandlerFunc(h)))
+	m.router.add(pattern, m.gateway.protect(op, http.HandlerFunc(h)))
 }
 
 // readParameters takes the names of the query parameters from the document.

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidewaiter/tidewaiter/internal/gateway"
+	"github.com/tidewaiter/tidewaiter/internal/identity/aksk"
+)
+
+// client speaks to the API under /tidewaiter/v1: of a server by its URL, with
+// signed requests, or of a data folder, by calling the same handlers in this
+// process.
+type client struct {
+	http *http.Client
+	base string
+}
+
+// addClientFlags defines the flags that say which server or data folder a
+// command works on.
+func addClientFlags(cmd *cobra.Command) {
+	fs := cmd.PersistentFlags()
+	addStoreFlags(fs)
+	fs.String("server", "", "`URL` of a server to work on, in place of a data folder")
+	fs.String("credentials", "", "`file` with access_key and secret_key for --server, such as bootstrap.json (default: TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY)")
+	fs.String("ca", "", "PEM `file` with the authorities that the server's certificate may come from (default: the system's)")
+	fs.StringP("output", "o", "table", "`format` of the output: table or json")
+}
+
+// withClient runs f with the client that the command's flags ask for.
+func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *client) error) (err error) {
+	fs := cmd.Flags()
+	flag := func(name string) string { return fs.Lookup(name).Value.String() }
+	if format := flag("output"); format != "table" && format != "json" {
+		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
+	}
+	server := flag("server")
+	if server == "" {
+		server = p.getenv("TIDEWAITER_SERVER")
+	}
+	if server != "" {
+		c, err := p.remoteClient(server, flag("credentials"), flag("ca"))
+		if err != nil {
+			return err
+		}
+		return f(cmd.Context(), c)
+	}
+
+	config, err := p.storeConfig(fs)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(config.Data); errors.Is(err, os.ErrNotExist) && config.Database == "" {
+		return wrongConfig("data", "there is no folder %q; name the server's with --data, or a server with --server", config.Data)
+	}
+	state, err := openAdminState(cmd.Context(), config, newLogger(&Config{LogLevel: "warn"}, p.stderr))
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, state)
+	handler, caller, err := state.adminHandler(cmd.Context())
+	if err != nil {
+		return err
+	}
+	local := &client{base: "http://local", http: &http.Client{Transport: inProcess{handler}}}
+	return f(gateway.WithCaller(cmd.Context(), caller), local)
+}
+
+func (p *program) getenv(name string) string {
+	for _, e := range p.environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// inProcess answers requests with a handler, without a network.
+type inProcess struct{ handler http.Handler }
+
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := &answer{header: http.Header{}, status: http.StatusOK}
+	t.handler.ServeHTTP(w, r)
+	return &http.Response{
+		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
+		Body: io.NopCloser(&w.body), Request: r,
+	}, nil
+}
+
+// answer is an http.ResponseWriter that keeps what is written.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(status int)      { a.status = status }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// remoteClient returns a client of a server.
+func (p *program) remoteClient(server, credentials, ca string) (*client, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, wrongConfig("server", "it is no URL; use one such as https://tidewaiter.example.com")
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return nil, wrongConfig("server", "plain http would show what is sent to the network; use https")
+	}
+	keys := signingTransport{
+		accessKey: p.getenv("TIDEWAITER_ACCESS_KEY"), secretKey: p.getenv("TIDEWAITER_SECRET_KEY"),
+	}
+	if credentials != "" {
+		b, err := readBootstrap(credentials)
+		if err != nil {
+			return nil, wrongConfig("credentials", "%s", oneLine(err))
+		}
+		keys.accessKey, keys.secretKey = b.AccessKey, b.SecretKey
+	}
+	if keys.accessKey == "" || keys.secretKey == "" {
+		return nil, wrongConfig("credentials", "they are missing; name a file with access_key and secret_key, or set TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if ca != "" {
+		pool, err := readCertificates("ca", ca)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	keys.next = transport
+	return &client{
+		base: strings.TrimSuffix(server, "/"),
+		http: &http.Client{
+			Transport: keys, Timeout: time.Minute,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// signingTransport signs requests with AK/SK.
+type signingTransport struct {
+	accessKey, secretKey string
+	next                 http.RoundTripper
+}
+
+func (t signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if err := aksk.Sign(r, t.accessKey, t.secretKey, body, time.Now()); err != nil {
+		return nil, fmt.Errorf("sign request: %w", err)
+	}
+	return t.next.RoundTrip(r)
+}
+
+// do sends a request with in as JSON, and decodes the answer into out; each may
+// be nil.
+func (c *client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.base+"/tidewaiter/v1"+path, body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read as far as needed
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode >= 400 {
+		var e struct {
+			Msg       string `json:"error_msg"`
+			RequestID string `json:"request_id"`
+		}
+		if json.Unmarshal(b, &e) != nil || e.Msg == "" {
+			return fmt.Errorf("the server answered %s, and not in the form of Tidewaiter; check --server", resp.Status)
+		}
+		if resp.StatusCode >= 500 {
+			return fmt.Errorf("%s (request %s)", e.Msg, e.RequestID)
+		}
+		return errors.New(e.Msg)
+	}
+	if out == nil || len(b) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
+	}
+	return nil
+}
+
+// bootstrapFile is the form of DATA/bootstrap.json.
+type bootstrapFile struct {
+	Endpoint    string `json:"endpoint"`
+	Domain      string `json:"domain"`
+	User        string `json:"user"`
+	Password    string `json:"password"`
+	ProjectID   string `json:"project_id"`
+	ProjectName string `json:"project_name"`
+	AccessKey   string `json:"access_key"`
+	SecretKey   string `json:"secret_key"`
+}
+
+func bootstrapPath(data string) string { return filepath.Join(data, "bootstrap.json") }
+
+func readBootstrap(path string) (*bootstrapFile, error) {
+	b, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	if err != nil {
+		return nil, err
+	}
+	f := &bootstrapFile{}
+	if err := json.Unmarshal(b, f); err != nil {
+		return nil, errors.New("the file is not JSON with access_key and secret_key")
+	}
+	return f, nil
+}

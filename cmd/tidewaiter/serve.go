@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// shutdownGrace is how long running requests may take after a stop signal.
+const shutdownGrace = 15 * time.Second
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Run the server.\n\n" +
+			"Each flag is a key of the YAML file of --config as well, and an environment\n" +
+			"variable: --public-url is public-url there and TIDEWAITER_PUBLIC_URL here. Flags\n" +
+			"weigh most, then the environment, then the file.",
+		Example: "  tidewaiter serve\n" +
+			"  tidewaiter serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --public-url https://tidewaiter.example.com:8443\n" +
+			"  tidewaiter serve --database postgres://tidewaiter@db.example.com/tidewaiter",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), c)
+		},
+	}
+	addConfigFlags(cmd.Flags())
+	return cmd
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s takes no arguments, but got %d", cmd.CommandPath(), len(args))}
+	}
+	return nil
+}
+
+// serve runs the server until the context ends.
+func (p *program) serve(ctx context.Context, c *Config) (err error) {
+	start := time.Now()
+	log := newLogger(c, p.stderr)
+
+	state, err := openState(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, state)
+
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return wrongConfig("listen", "%q cannot be listened on: %s", c.Listen, oneLine(errors.Unwrap(err)))
+	}
+	endpoint := c.endpoint(listener.Addr())
+
+	first, err := state.bootstrap(ctx, c, endpoint)
+	if err != nil {
+		listener.Close() //nolint:errcheck // nothing was accepted
+		return err
+	}
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var ready atomic.Bool
+	handler, err := newHandler(c, endpoint, state, log, metrics, &ready)
+	if err != nil {
+		listener.Close() //nolint:errcheck // nothing was accepted
+		return err
+	}
+	servers := []*http.Server{newServer(handler, log)}
+	listeners := []net.Listener{listener}
+	if c.TLSCert != "" {
+		conf, err := newTLSConfig(c)
+		if err != nil {
+			return err
+		}
+		listeners[0] = tls.NewListener(listener, conf)
+	}
+	if c.MetricsListen != "" {
+		l, err := net.Listen("tcp", c.MetricsListen)
+		if err != nil {
+			return wrongConfig("metrics-listen", "%q cannot be listened on: %s", c.MetricsListen, oneLine(errors.Unwrap(err)))
+		}
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+		servers, listeners = append(servers, newServer(mux, log)), append(listeners, l)
+	}
+
+	failed := make(chan error, len(servers))
+	for i, s := range servers {
+		go func() { failed <- s.Serve(listeners[i]) }()
+	}
+	ready.Store(true)
+	log.InfoContext(ctx, "ready", "endpoint", endpoint, "version", tidewaiter.Version, "took", time.Since(start))
+	p.greet(c, endpoint, first)
+
+	select {
+	case <-ctx.Done():
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	}
+	return shutDown(servers, &ready, log)
+}
+
+// shutDown ends the servers: no new requests, the running ones may finish.
+func shutDown(servers []*http.Server, ready *atomic.Bool, log *slog.Logger) error {
+	ready.Store(false)
+	// A second signal ends the program at once.
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	var errs []error
+	for _, s := range servers {
+		if err := s.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop: some requests did not end within %s: %w", shutdownGrace, err))
+			s.Close() //nolint:errcheck // it is over either way
+		}
+	}
+	log.Info("stopped")
+	return errors.Join(errs...)
+}
+
+func newLogger(c *Config, w io.Writer) *slog.Logger {
+	level, _ := c.level() // checked in Config.check
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    192 << 10, // above the gateway's own limits, which answer in the API's form
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// endpoint returns the URL under which clients reach the server.
+func (c *Config) endpoint(addr net.Addr) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	host, _, _ := net.SplitHostPort(c.Listen) // checked in Config.check
+	port := netip.MustParseAddrPort(addr.String()).Port()
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(port)))
+}
+
+// newTLSConfig reads the certificate again when its file has changed, so that a
+// renewal needs no restart.
+func newTLSConfig(c *Config) (*tls.Config, error) {
+	load := func() (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, wrongConfig("tls-cert", "certificate and key cannot be used: %s", oneLine(err))
+		}
+		return &cert, nil
+	}
+	cert, err := load()
+	if err != nil {
+		return nil, err
+	}
+	r := &certReloader{path: c.TLSCert, load: load}
+	r.current.Store(cert)
+	r.modified.Store(modTime(c.TLSCert))
+	return &tls.Config{GetCertificate: r.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+type certReloader struct {
+	path     string
+	load     func() (*tls.Certificate, error)
+	current  atomic.Pointer[tls.Certificate]
+	modified atomic.Int64
+}
+
+func (r *certReloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if now := modTime(r.path); now != r.modified.Load() {
+		// A certificate that does not fit its key yet is a renewal half done:
+		// the old one serves until both are there.
+		if cert, err := r.load(); err == nil {
+			r.current.Store(cert)
+			r.modified.Store(now)
+		}
+	}
+	return r.current.Load(), nil
+}
+
+func modTime(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.ModTime().UnixNano()
+}
+
+func readCertificates(key, path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, wrongConfig(key, "the file %q cannot be read", path)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, wrongConfig(key, "the file %q holds no PEM certificate", path)
+	}
+	return pool, nil
+}
+
+func checkRepository(key, repository string) error {
+	if _, err := name.NewRepository(repository, name.StrictValidation); err != nil {
+		return wrongConfig(key, "it is no repository; use host/path, such as registry.example.com/mirror/scan-component, without a tag")
+	}
+	return nil
+}
+
+func closeInto(err *error, c io.Closer) {
+	if cerr := c.Close(); *err == nil {
+		*err = cerr
+	}
+}
