@@ -43,11 +43,11 @@ func ParseRegistryAddress(s string) (RegistryAddress, error) {
 	if strings.HasPrefix(rest, "[") {
 		end := strings.IndexByte(rest, ']')
 		if end < 0 {
-			return RegistryAddress{}, badAddress("close the bracket after the IPv6 address, as in [::1]:5000")
+			return RegistryAddress{}, badAddress("has a bracket that is not closed; write an IPv6 address as in [::1]:5000")
 		}
 		a.Host, port = rest[:end+1], rest[end+1:]
 		if port != "" && port[0] != ':' {
-			return RegistryAddress{}, badAddress("write nothing but :port after the bracket of an IPv6 address")
+			return RegistryAddress{}, badAddress("has something other than :port after the bracket of an IPv6 address; leave it out")
 		}
 		port, hasPort = strings.CutPrefix(port, ":")
 		err = checkIPv6(a.Host[1:end])

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 
@@ -62,40 +61,19 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// find returns the one thing of a list that has a name or an id.
-func find[T any](ctx context.Context, c *client, kind, path, nameOrID string, id func(T) string) (T, error) {
-	var list adminapi.List[T]
-	if err := c.do(ctx, http.MethodGet, path+"?name="+url.QueryEscape(nameOrID), nil, &list); err != nil {
-		return *new(T), err
+// findEnterpriseProject returns the one with a name or an id; everything else
+// the API finds by either itself.
+func findEnterpriseProject(ctx context.Context, c *client, nameOrID string) (adminapi.EnterpriseProject, error) {
+	var list adminapi.List[adminapi.EnterpriseProject]
+	if err := c.do(ctx, http.MethodGet, "/enterprise-projects", nil, &list); err != nil {
+		return adminapi.EnterpriseProject{}, err
 	}
-	if len(list.Items) == 1 {
-		return list.Items[0], nil
-	}
-	if err := c.do(ctx, http.MethodGet, path, nil, &list); err != nil {
-		return *new(T), err
-	}
-	for _, v := range list.Items {
-		if id(v) == nameOrID {
-			return v, nil
+	for _, e := range list.Items {
+		if e.ID == nameOrID || e.Name == nameOrID {
+			return e, nil
 		}
 	}
-	return *new(T), fmt.Errorf("there is no %s with the name or id %q", kind, nameOrID)
-}
-
-func findUser(ctx context.Context, c *client, nameOrID string) (adminapi.User, error) {
-	return find(ctx, c, "user", "/users", nameOrID, func(u adminapi.User) string { return u.ID })
-}
-
-func findProject(ctx context.Context, c *client, nameOrID string) (adminapi.Project, error) {
-	return find(ctx, c, "project", "/projects", nameOrID, func(p adminapi.Project) string { return p.ID })
-}
-
-func findEnterpriseProject(ctx context.Context, c *client, nameOrID string) (adminapi.EnterpriseProject, error) {
-	return find(ctx, c, "enterprise project", "/enterprise-projects", nameOrID, func(e adminapi.EnterpriseProject) string { return e.ID })
-}
-
-func findPolicy(ctx context.Context, c *client, nameOrID string) (adminapi.Policy, error) {
-	return find(ctx, c, "policy", "/policies", nameOrID, func(p adminapi.Policy) string { return p.ID })
+	return adminapi.EnterpriseProject{}, fmt.Errorf("there is no enterprise project with the name or id %q", nameOrID)
 }
 
 // readSecret reads one secret from standard input: its first line, without the

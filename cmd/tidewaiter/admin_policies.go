@@ -15,35 +15,35 @@ import (
 func pathEscape(s string) string { return url.PathEscape(s) }
 
 func (p *program) projectCommand() *cobra.Command {
-	cmd := projectLike(p, "project", "/projects", "Manage projects, the tenants of the API", findProject,
-		func(v adminapi.Project) (string, []any) {
-			return v.ID, []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
+	cmd := projectLike(p, "project", "/projects", "Manage projects, the tenants of the API", 
+		func(_ context.Context, _ *client, nameOrID string) (string, error) { return nameOrID, nil },
+		func(v adminapi.Project) []any {
+			return []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
 		})
 	cmd.AddCommand(p.named("delete NAME", "Delete a project; disabling it keeps what it holds",
 		func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
-			v, err := findProject(ctx, c, name)
-			if err != nil {
-				return err
-			}
-			return c.do(ctx, http.MethodDelete, "/projects/"+v.ID, nil, nil)
+			return c.do(ctx, http.MethodDelete, "/projects/"+pathEscape(name), nil, nil)
 		}))
 	return cmd
 }
 
 func (p *program) enterpriseProjectCommand() *cobra.Command {
-	return projectLike(p, "enterprise-project", "/enterprise-projects", "Manage enterprise projects, which group assets across projects", findEnterpriseProject,
-		func(v adminapi.EnterpriseProject) (string, []any) {
-			return v.ID, []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
+	return projectLike(p, "enterprise-project", "/enterprise-projects", "Manage enterprise projects, which group assets across projects", 
+		func(ctx context.Context, c *client, nameOrID string) (string, error) {
+			e, err := findEnterpriseProject(ctx, c, nameOrID)
+			return e.ID, err
+		},
+		func(v adminapi.EnterpriseProject) []any {
+			return []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
 		})
 }
 
 // projectLike builds the commands that projects and enterprise projects have
 // in common.
 func projectLike[T any](p *program, use, path, short string,
-	find func(context.Context, *client, string) (T, error), row func(T) (string, []any),
+	id func(ctx context.Context, c *client, nameOrID string) (string, error), cells func(T) []any,
 ) *cobra.Command {
 	const header = "NAME ID ENABLED DESCRIPTION"
-	cells := func(v T) []any { _, c := row(v); return c }
 	var description string
 	create := p.named("create NAME", "Create one", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
 		var v T
@@ -55,12 +55,11 @@ func projectLike[T any](p *program, use, path, short string,
 	create.Flags().StringVar(&description, "description", "", "what it is for")
 	enable := func(verb, short string, enabled bool) *cobra.Command {
 		return p.named(verb+" NAME", short, func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
-			v, err := find(ctx, c, name)
+			id, err := id(ctx, c, name)
 			if err != nil {
 				return err
 			}
-			id, _ := row(v)
-			return c.do(ctx, http.MethodPatch, path+"/"+id, adminapi.ProjectChange{Enabled: &enabled}, nil)
+			return c.do(ctx, http.MethodPatch, path+"/"+pathEscape(id), adminapi.ProjectChange{Enabled: &enabled}, nil)
 		})
 	}
 	return group(use, short,
@@ -90,18 +89,19 @@ func (p *program) policyCommand() *cobra.Command {
 			})
 		}),
 		p.named("show NAME", "Print a policy's document", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
-			v, err := findPolicy(ctx, c, name)
-			if err != nil {
+			var list adminapi.List[adminapi.Policy]
+			if err := c.do(ctx, http.MethodGet, "/policies", nil, &list); err != nil {
 				return err
 			}
-			return writeJSON(cmd.OutOrStdout(), v.Document)
+			for _, v := range list.Items {
+				if v.Name == name || v.ID == name {
+					return writeJSON(cmd.OutOrStdout(), v.Document)
+				}
+			}
+			return fmt.Errorf("there is no policy with the name or id %q", name)
 		}),
 		p.named("delete NAME", "Delete a policy that nobody has", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
-			v, err := findPolicy(ctx, c, name)
-			if err != nil {
-				return err
-			}
-			return c.do(ctx, http.MethodDelete, "/policies/"+pathEscape(v.ID), nil, nil)
+			return c.do(ctx, http.MethodDelete, "/policies/"+pathEscape(name), nil, nil)
 		}),
 		p.policyAttach("attach", "Give a user a policy", func(ctx context.Context, c *client, g adminapi.NewGrant) error {
 			return c.do(ctx, http.MethodPost, "/grants", g, nil)
@@ -169,23 +169,7 @@ func (p *program) policyAttach(verb, short string, f func(context.Context, *clie
 		if user == "" {
 			return &usageError{fmt.Errorf("%s needs --user", cmd.CommandPath())}
 		}
-		var g adminapi.NewGrant
-		policy, err := findPolicy(ctx, c, name)
-		if err != nil {
-			return err
-		}
-		u, err := findUser(ctx, c, user)
-		if err != nil {
-			return err
-		}
-		g.PolicyID, g.UserID = policy.ID, u.ID
-		if project != "" {
-			v, err := findProject(ctx, c, project)
-			if err != nil {
-				return err
-			}
-			g.ProjectID = v.ID
-		}
+		g := adminapi.NewGrant{PolicyID: name, UserID: user, ProjectID: project}
 		if enterpriseProject != "" {
 			v, err := findEnterpriseProject(ctx, c, enterpriseProject)
 			if err != nil {

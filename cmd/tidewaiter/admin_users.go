@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +22,8 @@ func (p *program) userCommand() *cobra.Command {
 			return showUsers(cmd, list.Items...)
 		}),
 		p.named("show NAME", "Show a user", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
-			u, err := findUser(ctx, c, name)
-			if err != nil {
+			var u adminapi.User
+			if err := c.do(ctx, http.MethodGet, "/users/"+pathEscape(name), nil, &u); err != nil {
 				return err
 			}
 			return showUsers(cmd, u)
@@ -31,11 +32,7 @@ func (p *program) userCommand() *cobra.Command {
 		p.userEnable("enable", "Let a user sign in again", true),
 		p.userEnable("disable", "Keep a user from signing in, and end the user's tokens", false),
 		p.named("delete NAME", "Delete a user, with tokens and access keys", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
-			u, err := findUser(ctx, c, name)
-			if err != nil {
-				return err
-			}
-			return c.do(ctx, http.MethodDelete, "/users/"+u.ID, nil, nil)
+			return c.do(ctx, http.MethodDelete, "/users/"+pathEscape(name), nil, nil)
 		}),
 	)
 }
@@ -86,11 +83,7 @@ func (p *program) userSetPassword() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			u, err := findUser(ctx, c, name)
-			if err != nil {
-				return err
-			}
-			return c.do(ctx, http.MethodPatch, "/users/"+u.ID, adminapi.UserChange{Password: &password}, nil)
+			return c.do(ctx, http.MethodPatch, "/users/"+pathEscape(name), adminapi.UserChange{Password: &password}, nil)
 		})
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
@@ -98,11 +91,7 @@ func (p *program) userSetPassword() *cobra.Command {
 
 func (p *program) userEnable(verb, short string, enabled bool) *cobra.Command {
 	return p.named(verb+" NAME", short, func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
-		u, err := findUser(ctx, c, name)
-		if err != nil {
-			return err
-		}
-		return c.do(ctx, http.MethodPatch, "/users/"+u.ID, adminapi.UserChange{Enabled: &enabled}, nil)
+		return c.do(ctx, http.MethodPatch, "/users/"+pathEscape(name), adminapi.UserChange{Enabled: &enabled}, nil)
 	})
 }
 
@@ -111,11 +100,7 @@ func (p *program) accessKeyCommand() *cobra.Command {
 	list := p.plain("list", "List the access keys", func(ctx context.Context, c *client, cmd *cobra.Command) error {
 		path := "/access-keys"
 		if user != "" {
-			u, err := findUser(ctx, c, user)
-			if err != nil {
-				return err
-			}
-			path += "?user_id=" + u.ID
+			path += "?user_id=" + url.QueryEscape(user)
 		}
 		var keys adminapi.List[adminapi.AccessKey]
 		if err := c.do(ctx, http.MethodGet, path, nil, &keys); err != nil {
@@ -134,15 +119,11 @@ func (p *program) accessKeyCommand() *cobra.Command {
 	return group("access-key", "Manage the access keys (AK/SK) that sign requests",
 		p.named("create USER", "Create an access key for a user; its secret is printed, once",
 			func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
-				u, err := findUser(ctx, c, name)
-				if err != nil {
-					return err
-				}
 				var k adminapi.CreatedAccessKey
-				if err := c.do(ctx, http.MethodPost, "/access-keys", adminapi.NewAccessKey{UserID: u.ID}, &k); err != nil {
+				if err := c.do(ctx, http.MethodPost, "/access-keys", adminapi.NewAccessKey{UserID: name}, &k); err != nil {
 					return err
 				}
-				return showOne(cmd, k, "access_key", k.AccessKey, "secret_key", k.SecretKey)
+				return showOne(cmd, k, "access_key", k.AccessKey.AccessKey, "secret_key", k.SecretKey)
 			}),
 		list,
 		enable("enable", "Let an access key sign again", true),

@@ -167,7 +167,7 @@ func (t signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if err := aksk.Sign(r, t.accessKey, t.secretKey, body, time.Now()); err != nil {
+	if err := aksk.Sign(r, t.accessKey, []byte(t.secretKey), body, time.Now()); err != nil {
 		return nil, fmt.Errorf("sign request: %w", err)
 	}
 	return t.next.RoundTrip(r)

@@ -183,7 +183,7 @@ func (c *Config) check() error {
 	if _, err := c.level(); err != nil {
 		return wrongConfig("log-level", "%q is not known; use debug, info, warn or error", c.LogLevel)
 	}
-	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror, c.checkKeystone} {
+	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -277,20 +277,6 @@ func (c *Config) checkMirror() error {
 		return nil
 	}
 	return checkRepository("component-mirror", c.ComponentMirror)
-}
-
-func (c *Config) checkKeystone() error {
-	if c.KeystoneURL == "" {
-		return nil
-	}
-	u, err := url.Parse(c.KeystoneURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-		return wrongConfig("keystone-url", "it is no URL; use one such as https://keystone.example.com:5000/v3")
-	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !c.InsecureHTTP {
-		return wrongConfig("keystone-url", "plain http would show tokens to the network; use https, or --insecure-http")
-	}
-	return nil
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

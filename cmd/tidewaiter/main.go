@@ -43,8 +43,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(p.stderr, "tidewaiter: "+err.Error())
+	fmt.Fprintln(p.stderr, "tidewaiter: "+oneLine(err))
 	if _, ok := errors.AsType[*configError](err); ok {
+		return 2
+	}
+	if e, ok := errors.AsType[*tidewaiter.Error](err); ok && e.Kind == tidewaiter.Invalid && e.Field != "" {
 		return 2
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
@@ -70,6 +73,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand())
+	root.AddCommand(p.serveCommand(), p.componentCommand(), p.userCommand(), p.projectCommand(),
+		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
 	return root
 }

@@ -39,7 +39,7 @@ func operation(name, method, path, resource, verb, summary string) gateway.Opera
 	switch method {
 	case http.MethodPost:
 		op.Status = http.StatusCreated
-	case http.MethodPatch, http.MethodDelete:
+	case http.MethodDelete:
 		op.Status = http.StatusNoContent
 	}
 	return op
@@ -72,7 +72,7 @@ type output[T any] struct {
 func one[T any](v T) *output[T] { return &output[T]{CacheControl: "no-store", Body: v} }
 
 type byID struct {
-	ID string `path:"id" maxLength:"64"`
+	ID string `path:"id" maxLength:"64" doc:"Id or name."`
 }
 
 type byName struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
+	"github.com/tidewaiter/tidewaiter/internal/identity"
 )
 
 func (s *server) registerProjects() {
@@ -70,47 +71,33 @@ type projectsOutput struct {
 }
 
 func (s *server) listProjects(ctx context.Context, in *listProjectsInput) (*projectsOutput, error) {
-	caller := gateway.CallerFrom(ctx)
 	out := s.projectsOutput("/v3/projects")
-	for _, filter := range []string{in.DomainID, in.ParentID} {
-		if filter != "" && filter != caller.DomainID {
-			return out, nil
-		}
-	}
 	if in.IsDomain == "true" {
 		return out, nil
 	}
-	projects, err := s.identity.CallerProjects(ctx, caller)
+	filter := identity.ProjectFilter{Name: in.Name, DomainID: in.DomainID, ParentID: in.ParentID, Page: in.Page, PerPage: in.PerPage}
+	if in.Enabled != "" {
+		enabled := in.Enabled == "true"
+		filter.Enabled = &enabled
+	}
+	projects, _, err := s.identity.Projects(ctx, gateway.CallerFrom(ctx), filter)
 	if err != nil {
 		return nil, err
 	}
-	skip := (in.Page - 1) * in.PerPage
 	for _, p := range projects {
-		if in.Name != "" && p.Name != in.Name || in.Enabled != "" && (in.Enabled == "true") != p.Enabled {
-			continue
-		}
-		if skip > 0 {
-			skip--
-			continue
-		}
-		if len(out.Body.Projects) == in.PerPage {
-			break
-		}
 		out.Body.Projects = append(out.Body.Projects, s.project(p))
 	}
 	return out, nil
 }
 
 func (s *server) listAuthProjects(ctx context.Context, _ *struct{}) (*projectsOutput, error) {
-	projects, err := s.identity.CallerProjects(ctx, gateway.CallerFrom(ctx))
+	projects, err := s.identity.EnterableProjects(ctx, gateway.CallerFrom(ctx))
 	if err != nil {
 		return nil, err
 	}
 	out := s.projectsOutput("/v3/auth/projects")
 	for _, p := range projects {
-		if p.Enabled {
-			out.Body.Projects = append(out.Body.Projects, s.project(p))
-		}
+		out.Body.Projects = append(out.Body.Projects, s.project(p))
 	}
 	return out, nil
 }

@@ -141,7 +141,7 @@ func printable(src source) string { return string(rune(' ' + src('~'-' '+1))) }
 func anyRune(src source) string {
 	for {
 		s := string(rune(pick(src, []int{src(0x80), src(0x800), src(0x10000), src(utf8.MaxRune + 1)})))
-		if s != "\ufffd" && tidewaiter.CheckText("", s, 1) == nil {
+		if s != "\ufffd" && checkCredential("", s, 1) == nil {
 			return s
 		}
 	}

@@ -13,31 +13,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Numbers of requests whose commands are run by each real shell. An
-// interactive shell reads a command as a terminal would send it, and is slower.
-const (
-	shellCases       = 3000
-	interactiveCases = 1000
-)
-
 // shell is one way in which a user's shell may read a command.
 type shell struct {
+	name        string
 	program     string
 	options     []string
 	interactive bool   // reads commands from standard input, with history expansion
 	locale      string // LC_ALL
+	cases       int    // how many requests TestPushInRealShells runs
 }
 
-func shells() map[string]shell {
-	return map[string]shell{
-		"dash":      {"dash", nil, false, "C.UTF-8"},
-		"bash":      {"bash", nil, false, "C.UTF-8"},
-		"bash-C":    {"bash", []string{"--posix"}, false, "C"},
-		"bash-i":    {"bash", []string{"--norc", "--noprofile", "-i"}, true, "C.UTF-8"},
-		"zsh":       {"zsh", []string{"-f"}, false, "C.UTF-8"},
-		"zsh-C":     {"zsh", []string{"-f"}, false, "C"},
-		"zsh-i":     {"zsh", []string{"-f", "-i"}, true, "C.UTF-8"},
-		"sh-of-zsh": {"zsh", []string{"-f", "--emulate", "sh"}, false, "C.UTF-8"},
+func shells() []shell {
+	return []shell{
+		{"dash", "dash", nil, false, "C.UTF-8", 1000},
+		{"bash", "bash", nil, false, "C.UTF-8", 1000},
+		{"zsh", "zsh", []string{"-f"}, false, "C.UTF-8", 1000},
+		{"bash-i", "bash", []string{"--norc", "--noprofile", "-i"}, true, "C.UTF-8", 300},
+		{"zsh-i", "zsh", []string{"-f", "-i"}, true, "C.UTF-8", 300},
+		{"bash-as-C", "bash", []string{"--posix"}, false, "C", 100},
+		{"zsh-as-C", "zsh", []string{"-f"}, false, "C", 100},
+		{"zsh-as-sh", "zsh", []string{"--emulate", "sh", "-f"}, false, "C.UTF-8", 100},
 	}
 }
 
@@ -181,33 +176,36 @@ func (b bench) readLog(t *testing.T) []outcome {
 	return outcomes
 }
 
+// TestPushInRealShells runs different requests in each shell, 3,000 and more in
+// all; three times as many where the end-to-end tests run.
 func TestPushInRealShells(t *testing.T) {
-	for name, sh := range shells() {
-		t.Run(name, func(t *testing.T) {
+	for i, sh := range shells() {
+		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sh)
-			cases := shellCases
-			if sh.interactive {
-				cases = interactiveCases
-			}
+			cases := sh.cases
 			if testing.Short() {
-				cases /= 20
+				cases /= 10
+			}
+			if os.Getenv("TIDEWAITER_E2E") != "" {
+				cases *= 3
 			}
 			var lines []line
 			var want []outcome
-			for seed := range uint64(cases) {
+			for n := range cases {
+				seed := uint64(n*len(shells()) + i)
 				rng := seeded(seed)
 				r := legalRequest(t, rng.IntN)
 				form := Push(r, testImage)
-				if rng.IntN(3) == 0 {
+				if rng.IntN(4) == 0 {
 					form = compact(r, testImage)
 				}
 				lines = append(lines, line{command: form})
 				want = append(want, outcome{Calls: wantCalls(r, testImage)})
 			}
-			for seed, got := range b.run(t, lines) {
-				if diff := cmp.Diff(want[seed], got); diff != "" {
-					t.Fatalf("seed %d: (-want +got)\n%s\n%s", seed, diff, lines[seed].command)
+			for n, got := range b.run(t, lines) {
+				if diff := cmp.Diff(want[n], got); diff != "" {
+					t.Fatalf("seed %d: (-want +got)\n%s\n%s", n*len(shells())+i, diff, lines[n].command)
 				}
 			}
 		})
@@ -219,8 +217,8 @@ func TestPushStopsAtAFailedStep(t *testing.T) {
 		Address: address(t, "https://registry.example:5000"), Namespace: "a/b",
 		Username: "o'neill", Password: strings.Repeat("'!", 64),
 	}
-	for name, sh := range shells() {
-		t.Run(name, func(t *testing.T) {
+	for _, sh := range shells() {
+		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sh)
 			var lines []line
@@ -242,11 +240,11 @@ func TestPushStopsAtAFailedStep(t *testing.T) {
 // TestInteractiveShellsExpandHistory shows that the interactive runs above
 // would notice a '!' outside quotes.
 func TestInteractiveShellsExpandHistory(t *testing.T) {
-	for name, sh := range shells() {
+	for _, sh := range shells() {
 		if !sh.interactive {
 			continue
 		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
 			got := newBench(t, sh).run(t, []line{{command: "docker first"}, {command: `docker bare !docker "and !docker"`}, {command: `docker kept '!docker' \!docker`}})
 			want := []outcome{
@@ -263,8 +261,8 @@ func TestInteractiveShellsExpandHistory(t *testing.T) {
 
 func TestCompactLeavesNothingBehind(t *testing.T) {
 	r := Request{Address: address(t, "registry.example"), Namespace: "a", Username: "u'", Password: "p'"}
-	for name, sh := range shells() {
-		t.Run(name, func(t *testing.T) {
+	for _, sh := range shells() {
+		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
 			got := newBench(t, sh).run(t, []line{{command: compact(r, testImage)}, {command: `docker "${addr-none}${n-none}${u-none}${image-none}"`}, {command: `_q 0 0 2>/dev/null`}})
 			want := []outcome{

@@ -36,13 +36,32 @@ func ParseRequest(addr, namespace, username, password string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	if err := tidewaiter.CheckText("username", username, MaxUsername); err != nil {
+	if err := checkCredential("username", username, MaxUsername); err != nil {
 		return Request{}, err
 	}
-	if err := tidewaiter.CheckText("password", password, MaxPassword); err != nil {
+	if err := checkCredential("password", password, MaxPassword); err != nil {
 		return Request{}, err
 	}
 	return Request{Address: address, Namespace: ns, Username: username, Password: password}, nil
+}
+
+// checkCredential accepts every text of one line that reaches docker unchanged
+// from each shell.
+//
+// The line editor of zsh takes U+E000 to U+E0FF for the bytes 0x00 to 0xFF that
+// it could not decode, and passes U+E027 on as a single quote. These 256
+// private-use characters are the only ones that do not survive a paste, and
+// one of them could end a quoted string; so they are refused.
+func checkCredential(field, s string, limit int) error {
+	if err := tidewaiter.CheckText(field, s, limit); err != nil {
+		return err
+	}
+	for _, r := range s {
+		if 0xE000 <= r && r <= 0xE0FF {
+			return tidewaiter.InvalidField(field, "has a private-use character (U+E000 to U+E0FF) that zsh would change on the way; use another")
+		}
+	}
+	return nil
 }
 
 // Image is the scan component as it travels in the zip: the name and version
@@ -58,7 +77,7 @@ type Image struct {
 // the password on standard input, and no other program is run.
 //
 // The command has at most MaxCommand characters for every Request if the three
-// fields of img have at most 106 characters together.
+// fields of img have at most 108 characters together.
 func Push(r Request, img Image) string {
 	if command := plain(r, img); utf8.RuneCountInString(command) <= MaxCommand {
 		return command
@@ -93,9 +112,10 @@ func plain(r Request, img Image) string {
 // its second argument with each occurrence of the first turned into a quote.
 // The parentheses keep the function and the variables out of the user's shell.
 //
-// The user name goes through a variable, not through "$(…)" at its place:
-// bash's history expansion takes single quotes within double quotes for plain
-// characters, and would expand a '!' in the name.
+// The user name goes through a variable, not through "$(…)" at its place: there
+// its single quotes would stand within double quotes, where the history
+// expansion of interactive shells does expand a '!', unless it understands
+// substitutions as well as the shell's parser does.
 func compact(r Request, img Image) string {
 	return `docker load -i ` + img.Archive +
 		` && (` + restoreQuotes +

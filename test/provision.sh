@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks, on Debian 12.
+#
+# Quick when all is there, safe to run again. Needs root for the installation
+# only. It starts no service: what it installs is switched off, now and after
+# the next boot, and each test starts its own private copy. A service that was
+# there before is left as it is; the tests use their own sockets, ports and
+# folders beside it.
+set -euo pipefail
+
+# A file that must exist, and the package that brings it.
+needs='
+/usr/sbin/dockerd            docker.io
+/usr/bin/docker              docker.io
+/usr/bin/docker-registry     docker-registry
+/usr/bin/podman              podman
+/usr/bin/crun                crun
+/usr/sbin/runc               runc
+/usr/bin/newuidmap           uidmap
+/usr/lib/podman/netavark     netavark
+/usr/bin/skopeo              skopeo
+/usr/bin/dash                dash
+/usr/bin/zsh                 zsh
+/usr/lib/postgresql/*/bin/initdb  postgresql
+/usr/bin/psql                postgresql-client
+/usr/bin/keystone-manage     keystone
+/usr/bin/htpasswd            apache2-utils
+/usr/bin/curl                curl
+/usr/bin/unzip               unzip
+/usr/bin/openssl             openssl
+/usr/bin/git                 git
+/usr/bin/gcc                 gcc
+/usr/include/stdlib.h        libc6-dev
+/usr/bin/make                make
+/usr/sbin/runuser            util-linux
+/usr/bin/unshare             util-linux
+/usr/bin/ip                  iproute2
+/usr/bin/ps                  procps
+/etc/ssl/certs/ca-certificates.crt  ca-certificates
+'
+
+say() { echo "provision: $*" >&2; }
+
+# missing prints the packages whose file is not there. /usr/bin and /bin may
+# be one folder or two, so both are looked at.
+missing() {
+	local file package
+	while read -r file package; do
+		[[ -n $file ]] || continue
+		# shellcheck disable=SC2086 # the pattern is meant to be expanded
+		compgen -G "$file" >/dev/null || compgen -G "${file#/usr}" >/dev/null || echo "$package"
+	done <<<"$needs" | sort -u
+}
+
+packages=$(missing)
+if [[ -z $packages ]]; then
+	exit 0
+fi
+# shellcheck disable=SC2086 # a list of words
+say "missing:" $packages
+
+if [[ $(id -u) -ne 0 ]]; then
+	say "installing needs root: run 'sudo test/provision.sh', or install the packages above"
+	exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+	say "this machine has no apt-get: install the packages above by its own means"
+	exit 1
+fi
+
+# Debian starts a service as soon as its package is installed, unless this
+# program says no. The one that was there before comes back at the end.
+policy=/usr/sbin/policy-rc.d
+kept=$(mktemp -d)
+restore() {
+	rm -f "$policy"
+	if [[ -e $kept/policy || -L $kept/policy ]]; then mv "$kept/policy" "$policy"; fi
+	rm -rf "$kept"
+}
+trap restore EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+if [[ -e $policy || -L $policy ]]; then mv "$policy" "$kept/policy"; fi
+printf '#!/bin/sh\nexit 101\n' >"$policy"
+chmod 755 "$policy"
+
+# enabled lists the units that start at boot, whether or not systemd runs now.
+enabled() {
+	if ! command -v systemctl >/dev/null; then return 0; fi
+	systemctl --root=/ list-unit-files --state=enabled --no-legend 2>/dev/null | awk '{print $1}' | sort
+}
+enabled >"$kept/enabled"
+
+export DEBIAN_FRONTEND=noninteractive
+apt() {
+	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null >&2
+}
+apt update
+# shellcheck disable=SC2086 # a list of words
+apt install --no-install-recommends $packages
+
+for unit in $(enabled | comm -13 "$kept/enabled" -); do
+	systemctl --root=/ disable "$unit" >/dev/null 2>&1 || say "could not switch $unit off: see systemctl disable"
+done
+
+left=$(missing)
+if [[ -n $left ]]; then
+	# shellcheck disable=SC2086
+	say "still missing after the installation:" $left
+	say "this script knows Debian 12; on another release the names may differ"
+	exit 1
+fi
+say "done"
