@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	// The APIs.
 	"internal/hssapi":   {"internal/gateway", "internal/uploadcmd"},
 	"internal/iamapi":   {"internal/gateway", "internal/identity"},
-	"internal/adminapi": {"internal/gateway", "internal/identity"},
+	"internal/adminapi": {"internal/gateway", "internal/identity", "internal/identity/policy"},
 
 	// What the APIs stand on.
 	"internal/gateway":           {},
@@ -69,7 +69,6 @@ var dependencies = []dependency{
 	{"golang.org/x/sync", "one look-up for many callers who ask the same (singleflight)",
 		[]string{"internal/identity", "internal/identity/keystone"}},
 	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "cmd/scan-component"}},
-	{"golang.org/x/term", "asking for a password without echo", []string{"cmd/tidewaiter"}},
 
 	{"github.com/uptrace/bun", "one query text for both databases", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/pgdialect", "bun on PostgreSQL", []string{"internal/store"}},
@@ -90,6 +89,7 @@ var dependencies = []dependency{
 	{"pgregory.net/rapid", "properties in tests", nil},
 	{"github.com/rogpeppe/go-internal", "testscript: the command line as txtar scripts", nil},
 	{"mvdan.cc/sh/v3", "a POSIX shell parser, to judge the commands that we emit", nil},
+	{"github.com/distribution/reference", "the OCI grammar of names, as the judge of our own reading of it", nil},
 	{"github.com/creack/pty", "a terminal for interactive shells in tests", nil},
 	{"github.com/huaweicloud/huaweicloud-sdk-go-v3", "the vendor's client, as the judge of our API", nil},
 }

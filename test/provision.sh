@@ -14,7 +14,6 @@ needs='
 /usr/bin/docker              docker.io
 /usr/bin/docker-registry     docker-registry
 /usr/bin/podman              podman
-/usr/bin/crun                crun
 /usr/sbin/runc               runc
 /usr/bin/newuidmap           uidmap
 /usr/lib/podman/netavark     netavark

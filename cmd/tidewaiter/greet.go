@@ -38,9 +38,9 @@ func firstRequest(c *Config, endpoint string, f *bootstrapFile) string {
 	if c.TLSCert != "" {
 		insecure = " --cacert " + shellWord(c.TLSCert)
 	}
-	return strings.ReplaceAll(fmt.Sprintf(`  TOKEN=$(sed -n 's/.*"password": "\(.*\)".*/{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"%[2]s","password":"\1","domain":{"name":"%[3]s"}}}},"scope":{"project":{"id":"%[4]s"}}}}/p' %[5]s |
+	return strings.ReplaceAll(fmt.Sprintf(`TOKEN=$(sed -n 's/.*"password": "\(.*\)".*/{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"%[2]s","password":"\1","domain":{"name":"%[3]s"}}}},"scope":{"project":{"id":"%[4]s"}}}}/p' %[5]s |
     curl -sS%[6]s -o /dev/null -D - -H 'Content-Type: application/json' --data-binary @- '%[1]s/v3/auth/tokens?nocatalog=1' |
-    tr -d '\r' | sed -n 's/^X-Subject-Token: //Ip')
+    tr -d '\r' | sed -n 's/^[Xx]-[Ss]ubject-[Tt]oken: //p')
   curl -sS%[6]s -G -K - '%[1]s/v5/%[4]s/image/registries/image-upload-command' <<EOF
   header = "X-Auth-Token: $TOKEN"
   data-urlencode = "registry_addr=registry.example.com:5000"

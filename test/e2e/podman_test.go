@@ -46,10 +46,31 @@ func newPodman(t testing.TB, insecure ...string) *podman {
 	return nil
 }
 
+const (
+	storageConf = `[storage]
+driver = %q
+graphroot = %q
+runroot = %q
+`
+	containersConf = `[containers]
+netns = "host"
+log_driver = "k8s-file"
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+events_logger = "none"
+tmp_dir = %q
+`
+)
+
 func (p *podman) configure(t testing.TB, dir, driver string, insecure []string) {
 	t.Helper()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -62,11 +83,10 @@ func (p *podman) configure(t testing.TB, dir, driver string, insecure []string) 
 	}
 	p.AuthFile = write("auth.json", "{}") // podman run wants it to exist
 	p.Env = []string{
-		"CONTAINERS_STORAGE_CONF=" + write("storage.conf", fmt.Sprintf(
-			"[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n", driver, filepath.Join(dir, "root"), filepath.Join(dir, "run"))),
-		"CONTAINERS_CONF=" + write("containers.conf", fmt.Sprintf(
-			"[containers]\nnetns = \"host\"\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\ntmp_dir = %q\n", filepath.Join(dir, "tmp"))),
-		"CONTAINERS_REGISTRIES_CONF=" + write("registries.conf", registries.String()),
+		"CONTAINERS_STORAGE_CONF=" + write("storage.conf", fmt.Sprintf(storageConf, driver, filepath.Join(dir, "root"), filepath.Join(dir, "run"))),
+		"CONTAINERS_CONF=" + write("containers.conf", fmt.Sprintf(containersConf, filepath.Join(dir, "tmp"))),
+		"CONTAINERS_REGISTRIES_CONF=" + write(".config/containers/registries.conf", registries.String()),
+		"HOME=" + dir, // skopeo looks for registries.conf there, and nowhere else
 		"REGISTRY_AUTH_FILE=" + p.AuthFile,
 		"XDG_RUNTIME_DIR=" + dir,
 	}
