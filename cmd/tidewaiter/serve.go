@@ -76,6 +76,7 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 		return wrongConfig("listen", "%q cannot be listened on: %s", c.Listen, oneLine(errors.Unwrap(err)))
 	}
 	endpoint := c.endpoint(listener.Addr())
+	log.InfoContext(ctx, "listening", "url", c.scheme()+"://"+listener.Addr().String())
 
 	first, err := state.bootstrap(ctx, c, endpoint)
 	if err != nil {
@@ -108,6 +109,7 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 		servers, listeners = append(servers, newServer(mux, log)), append(listeners, l)
+		log.InfoContext(ctx, "metrics", "url", "http://"+l.Addr().String()+"/metrics")
 	}
 
 	failed := make(chan error, len(servers))
@@ -170,13 +172,16 @@ func (c *Config) endpoint(addr net.Addr) string {
 	if c.PublicURL != "" {
 		return c.PublicURL
 	}
-	scheme := "http"
-	if c.TLSCert != "" {
-		scheme = "https"
-	}
 	host, _, _ := net.SplitHostPort(c.Listen) // checked in Config.check
 	port := netip.MustParseAddrPort(addr.String()).Port()
-	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(port)))
+	return fmt.Sprintf("%s://%s", c.scheme(), net.JoinHostPort(host, fmt.Sprint(port)))
+}
+
+func (c *Config) scheme() string {
+	if c.TLSCert != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // newTLSConfig reads the certificate again when its file has changed, so that a

@@ -78,12 +78,12 @@ func (s *server) createAccessKey(ctx context.Context, in *struct{ Body NewAccess
 }
 
 func (s *server) updateAccessKey(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body AccessKeyChange
 }) (*struct{}, error) {
 	return nil, s.identity.EnableAccessKey(ctx, gateway.CallerFrom(ctx), in.ID, in.Body.Enabled)
 }
 
-func (s *server) deleteAccessKey(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deleteAccessKey(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.identity.DeleteAccessKey(ctx, gateway.CallerFrom(ctx), in.ID)
 }

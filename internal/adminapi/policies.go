@@ -97,7 +97,7 @@ func (s *server) createPolicy(ctx context.Context, in *struct{ Body NewPolicy })
 	return one(wirePolicy(p)), nil
 }
 
-func (s *server) deletePolicy(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deletePolicy(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.identity.DeletePolicy(ctx, gateway.CallerFrom(ctx), in.ID)
 }
 

@@ -74,7 +74,7 @@ func (s *server) createProject(ctx context.Context, in *struct{ Body NewProject 
 }
 
 type changeProject struct {
-	byID
+	ByID
 	Body ProjectChange
 }
 
@@ -90,7 +90,7 @@ func (s *server) updateProject(ctx context.Context, in *changeProject) (*output[
 	return one(wireProject(p)), nil
 }
 
-func (s *server) deleteProject(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deleteProject(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.identity.DeleteProject(ctx, gateway.CallerFrom(ctx), in.ID)
 }
 

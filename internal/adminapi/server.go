@@ -71,7 +71,9 @@ type output[T any] struct {
 
 func one[T any](v T) *output[T] { return &output[T]{CacheControl: "no-store", Body: v} }
 
-type byID struct {
+// ByID names the thing in the path. It is exported because huma fills only
+// exported fields, embedded ones too.
+type ByID struct {
 	ID string `path:"id" maxLength:"64" doc:"Id or name."`
 }
 

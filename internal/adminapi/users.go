@@ -79,7 +79,7 @@ func (s *server) createUser(ctx context.Context, in *struct{ Body NewUser }) (*o
 	return one(out), nil
 }
 
-func (s *server) showUser(ctx context.Context, in *byID) (*output[User], error) {
+func (s *server) showUser(ctx context.Context, in *ByID) (*output[User], error) {
 	u, err := s.identity.User(ctx, gateway.CallerFrom(ctx), in.ID)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *server) showUser(ctx context.Context, in *byID) (*output[User], error) 
 }
 
 func (s *server) updateUser(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body UserChange
 }) (*output[User], error) {
 	change := identity.UserChange{Enabled: in.Body.Enabled, Password: in.Body.Password, Root: in.Body.Root}
@@ -103,7 +103,7 @@ func (s *server) updateUser(ctx context.Context, in *struct {
 	return one(wireUser(u)), nil
 }
 
-func (s *server) deleteUser(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deleteUser(ctx context.Context, in *ByID) (*struct{}, error) {
 	return nil, s.identity.DeleteUser(ctx, gateway.CallerFrom(ctx), in.ID)
 }
 

@@ -43,7 +43,8 @@ type PushResult struct {
 }
 
 // Push pushes all platforms as one index, under the tags VERSION and
-// VERSION-ARCHITECTURE, and the signatures. Digests stay what they are here.
+// VERSION-ARCHITECTURE, and with a key the signatures. Digests stay what they
+// are here.
 //
 // Errors are of kind [tidewaiter.Invalid] (the address or the namespace),
 // [tidewaiter.Unauthenticated] or [tidewaiter.Forbidden] (what the registry

@@ -21,7 +21,8 @@ type repository struct {
 }
 
 // newRepository signs the index and each platform's manifest, so that a
-// registry that holds one platform only can be verified too.
+// registry that holds one platform only can be verified too; without a key there
+// are no signatures.
 //
 // There is no tag such as "latest": whoever pulls, pulls what was announced.
 func newRepository(b *Bundle, key *SigningKey) (*repository, error) {
@@ -34,6 +35,9 @@ func newRepository(b *Bundle, key *SigningKey) (*repository, error) {
 	for _, p := range b.platforms {
 		r.tags[b.version+"-"+p.Architecture] = p.Manifest
 		signed = append(signed, p.Manifest)
+	}
+	if key == nil {
+		return r, nil
 	}
 	for _, digest := range signed {
 		manifest, blobs, err := sign(key, digest)

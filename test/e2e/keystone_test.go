@@ -112,7 +112,7 @@ log_dir =
 use_stderr = true
 max_token_size = 32768
 [database]
-connection = sqlite:///%[1]s/keystone.db
+connection = sqlite:///%[1]s/keystone.db?timeout=60
 [fernet_tokens]
 key_repository = %[1]s/fernet
 [credential]

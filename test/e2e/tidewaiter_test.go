@@ -80,7 +80,7 @@ func startTidewaiter(t testing.TB, args ...string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.stop(syscall.SIGTERM) })
-	found, err := s.await(&s.stderr, `(?m)\bready\b.*endpoint"?[=:]"?(https?://[^\s",]+)`)
+	found, err := s.await(&s.stderr, `listening"?,? ?"?url"?[=:]"?(https?://[^\s",]+)`)
 	if err != nil {
 		t.Fatal(err)
 	}

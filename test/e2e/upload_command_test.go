@@ -73,32 +73,6 @@ func TestUploadCommandStopsAtTheLogin(t *testing.T) {
 	}
 }
 
-// The longest values that the registry can take make the compact form of the
-// command, which real docker must understand as well.
-func TestUploadCommandInItsCompactForm(t *testing.T) {
-	d := startDockerd(t)
-	s := startTidewaiter(t)
-	user := strings.Repeat(`'!`, 64)
-	password := strings.Repeat(`'!"`, 24) // bcrypt takes 72 bytes
-	r := startRegistry(t, registryOptions{User: user, Password: password})
-	namespace := strings.Repeat("ab/", 42) + "ab"
-	for _, sh := range []string{"dash", "bash -i", "zsh -i"} {
-		t.Run(sh, func(t *testing.T) {
-			asked := s.askSDK(t, target{r.Addr, namespace, user, strings.Repeat(`'!`, 64)})
-			if !strings.Contains(asked.ImageCommand, "_q") {
-				t.Skip("the plain form fits; nothing to test here")
-			}
-			dir := s.download(t, asked.ImagesDownloadURL)
-			// A password of 128 characters is beyond bcrypt, and so is refused;
-			// what counts is that docker says so, after the shell had its turn.
-			written, status := shell(t, sh, asked.ImageCommand, d.env(t.TempDir()), dir)
-			if status == 0 || !strings.Contains(written, "unauthorized") && !strings.Contains(written, "401") {
-				t.Errorf("status %d:\n%s", status, written)
-			}
-		})
-	}
-}
-
 // Podman speaks docker's language, but compresses anew on push: the digest in
 // the registry is another, the configuration (the image's id) the same.
 func TestUploadCommandWithPodman(t *testing.T) {
