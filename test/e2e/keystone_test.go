@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite" // for Keystone's database
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/identity/keystone"
@@ -103,8 +106,20 @@ var keystoneTemplate = sync.OnceValues(func() (b bootstrapped, err error) {
 			return b, fmt.Errorf("keystone-manage %s: %w\n%s", verb, err, out)
 		}
 	}
-	return b, nil
+	return b, letReadersBe(filepath.Join(b.dir, "keystone.db"))
 })
+
+// letReadersBe turns on SQLite's write-ahead log, for good. Keystone leaves a
+// reading connection open, which without the log blocks its own next commit
+// until that times out.
+func letReadersBe(path string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec("PRAGMA journal_mode=WAL")
+	return errors.Join(err, db.Close())
+}
 
 func writeKeystoneConfig(dir string) error {
 	text := fmt.Sprintf(`[DEFAULT]
@@ -112,7 +127,7 @@ log_dir =
 use_stderr = true
 max_token_size = 32768
 [database]
-connection = sqlite:///%[1]s/keystone.db?timeout=60
+connection = sqlite:///%[1]s/keystone.db
 [fernet_tokens]
 key_repository = %[1]s/fernet
 [credential]

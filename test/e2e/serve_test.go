@@ -135,9 +135,8 @@ func TestStartTimeIsLogged(t *testing.T) {
 func TestServerWithKeystone(t *testing.T) {
 	k := startKeystone(t)
 	s := startTidewaiter(t, "--keystone-url", k.URL)
+	readOnly, nothing := k.NewRole(t, "HSS ReadOnlyAccess"), k.NewRole(t, "nothing")
 	project, other := k.NewProject(t, "cn-test-1"), k.NewProject(t, "cn-test-2")
-	readOnly := k.NewRole(t, "HSS ReadOnlyAccess")
-	nothing := k.NewRole(t, "nothing")
 	for name, role := range map[string]string{"ann": readOnly, "ben": nothing} {
 		user := k.NewUser(t, name, "pass word")
 		k.Assign(t, project, user, role)
