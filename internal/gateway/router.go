@@ -46,6 +46,9 @@ func (n *router) add(pattern string, h http.Handler) {
 		}
 		n = n.literal[segment]
 	}
+	if len(to.names) > maxParams {
+		panic("gateway: " + pattern + " has too many parameters")
+	}
 	if n.handlers == nil {
 		n.handlers = map[string]*routed{}
 	}
@@ -55,18 +58,16 @@ func (n *router) add(pattern string, h http.Handler) {
 	n.handlers[method] = to
 }
 
-// find returns the handler for a method and an escaped path, and the values of
-// its parameters; or nil. A HEAD is answered by GET where it has no handler of
-// its own.
-func (n *router) find(method, path string, values []string) (*routed, []string) {
+// find returns the handler for a method and an escaped path, or nil, and notes
+// the values of its parameters. A HEAD is answered by GET where it has no
+// handler of its own.
+func (n *router) find(method, path string, values *values) *routed {
 	if path == "" {
-		if h := n.handlers[method]; h != nil {
-			return h, values
+		h := n.handlers[method]
+		if h == nil && method == http.MethodHead {
+			h = n.handlers[http.MethodGet]
 		}
-		if method == http.MethodHead {
-			return n.handlers[http.MethodGet], values
-		}
-		return nil, nil
+		return h
 	}
 	segment, rest, more := strings.Cut(path[1:], "/")
 	if more {
@@ -74,18 +75,31 @@ func (n *router) find(method, path string, values []string) (*routed, []string) 
 	}
 	value, err := url.PathUnescape(segment)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	if next := n.literal[value]; next != nil {
-		if h, v := next.find(method, rest, values); h != nil {
-			return h, v
+		before := values.n
+		if h := next.find(method, rest, values); h != nil {
+			return h
 		}
+		values.n = before
 	}
-	if n.param != nil && value != "" {
-		return n.param.find(method, rest, append(values, value))
+	if n.param == nil || value == "" {
+		return nil
 	}
-	return nil, nil
+	values.of[values.n] = value
+	values.n++
+	return n.param.find(method, rest, values)
 }
+
+// values are those of the parameters on the way to an operation.
+type values struct {
+	of [maxParams]string
+	n  int
+}
+
+// maxParams is how many parameters a path may have.
+const maxParams = 4
 
 // serve answers the request if an operation matches it, and reports whether one
 // did.
@@ -94,13 +108,13 @@ func (n *router) serve(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.HasPrefix(path, "/") {
 		return false
 	}
-	var space [4]string
-	to, values := n.find(r.Method, path, space[:0])
+	var v values
+	to := n.find(r.Method, path, &v)
 	if to == nil {
 		return false
 	}
 	for i, name := range to.names {
-		r.SetPathValue(name, values[i])
+		r.SetPathValue(name, v.of[i])
 	}
 	r.Pattern = to.pattern
 	to.handler.ServeHTTP(w, r)

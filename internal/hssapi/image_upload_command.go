@@ -45,6 +45,6 @@ func (s *server) showImageUploadCommand(_ context.Context, in *imageUploadComman
 		Name: s.component.Image, Version: s.component.Version, Archive: archive,
 	})
 	out.Body.ImagesDownloadURL = s.component.DownloadURL
-	out.Body.SwrImagePullCommand = uploadcmd.Pull(s.component.Repository, s.component.Digest)
+	out.Body.SwrImagePullCommand = s.pull
 	return out, nil
 }

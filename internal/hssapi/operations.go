@@ -11,6 +11,8 @@ const prefix = "/v5/{project_id}"
 //
 // The vendor publishes no permission for most of them; the ones here have the
 // form of those that it does publish. docs/permissions.md lists them.
+//
+// Long because it is one table.
 func Operations() []gateway.Operation {
 	get, put, post, del := "GET", "PUT", "POST", "DELETE"
 	ops := []gateway.Operation{

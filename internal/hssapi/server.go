@@ -7,6 +7,7 @@ package hssapi
 
 import (
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
+	"github.com/tidewaiter/tidewaiter/internal/uploadcmd"
 )
 
 // Options are the parts that the operations need.
@@ -32,6 +33,7 @@ type server struct {
 	operations map[string]gateway.Operation
 	built      map[string]bool
 	component  Component
+	pull       string // swr_image_pull_command
 }
 
 // Register adds every operation of the contract to the API.
@@ -41,6 +43,7 @@ func Register(api *gateway.API, o Options) {
 		operations: map[string]gateway.Operation{},
 		built:      map[string]bool{},
 		component:  o.Component,
+		pull:       uploadcmd.Pull(o.Component.Repository, o.Component.Digest),
 	}
 	for _, op := range Operations() {
 		s.operations[op.Name] = op
