@@ -23,10 +23,10 @@ type User struct {
 type Authorization string
 
 const (
-	// PolicyAuthorization: each operation needs its action from a granted
+	// PolicyAuthorization means that each operation needs its action from a granted
 	// role or policy.
 	PolicyAuthorization Authorization = "policy"
-	// IdentityPolicyAuthorization: the registry operations need no
+	// IdentityPolicyAuthorization means that the registry operations need no
 	// permission; all others need their action, as above.
 	IdentityPolicyAuthorization Authorization = "identity-policy"
 )

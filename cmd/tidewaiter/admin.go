@@ -24,6 +24,9 @@ func (p *program) named(use, short string, f func(ctx context.Context, c *client
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("%s takes one argument, but got %d", cmd.CommandPath(), len(args))}
 			}
+			if args[0] == "" {
+				return &usageError{fmt.Errorf("%s got an empty argument", cmd.CommandPath())}
+			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,18 +50,21 @@ func (p *program) plain(use, short string, f func(ctx context.Context, c *client
 // group builds a command whose work its subcommands do.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{fmt.Errorf("%s has no command %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())}
-			}
-			return nil
-		},
+		Use: use, Short: short, Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addClientFlags(cmd)
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// noSuchCommand refuses the arguments of a command whose work its subcommands
+// do: they are subcommands that do not exist.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s has no command %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())}
+	}
+	return nil
 }
 
 // findEnterpriseProject returns the one with a name or an id; everything else

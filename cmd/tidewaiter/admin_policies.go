@@ -15,7 +15,7 @@ import (
 func pathEscape(s string) string { return url.PathEscape(s) }
 
 func (p *program) projectCommand() *cobra.Command {
-	cmd := projectLike(p, "project", "/projects", "Manage projects, the tenants of the API", 
+	cmd := projectLike(p, "project", "/projects", "Manage projects, the tenants of the API",
 		func(_ context.Context, _ *client, nameOrID string) (string, error) { return nameOrID, nil },
 		func(v adminapi.Project) []any {
 			return []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
@@ -28,7 +28,7 @@ func (p *program) projectCommand() *cobra.Command {
 }
 
 func (p *program) enterpriseProjectCommand() *cobra.Command {
-	return projectLike(p, "enterprise-project", "/enterprise-projects", "Manage enterprise projects, which group assets across projects", 
+	return projectLike(p, "enterprise-project", "/enterprise-projects", "Manage enterprise projects, which group assets across projects",
 		func(ctx context.Context, c *client, nameOrID string) (string, error) {
 			e, err := findEnterpriseProject(ctx, c, nameOrID)
 			return e.ID, err
@@ -100,7 +100,7 @@ func (p *program) policyCommand() *cobra.Command {
 			}
 			return fmt.Errorf("there is no policy with the name or id %q", name)
 		}),
-		p.named("delete NAME", "Delete a policy that nobody has", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+		p.named("delete NAME", "Delete a policy, and take it from who has it", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
 			return c.do(ctx, http.MethodDelete, "/policies/"+pathEscape(name), nil, nil)
 		}),
 		p.policyAttach("attach", "Give a user a policy", func(ctx context.Context, c *client, g adminapi.NewGrant) error {

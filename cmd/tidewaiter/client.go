@@ -34,7 +34,7 @@ type client struct {
 func addClientFlags(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
 	addStoreFlags(fs)
-	fs.String("server", "", "`URL` of a server to work on, in place of a data folder")
+	fs.String("server", "", "`URL` of a server to work on, in place of a data folder (default: TIDEWAITER_SERVER)")
 	fs.String("credentials", "", "`file` with access_key and secret_key for --server, such as bootstrap.json (default: TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY)")
 	fs.String("ca", "", "PEM `file` with the authorities that the server's certificate may come from (default: the system's)")
 	fs.StringP("output", "o", "table", "`format` of the output: table or json")
@@ -48,8 +48,10 @@ func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *client
 		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
 	}
 	server := flag("server")
-	if server == "" {
+	if local := fs.Changed("data") || fs.Changed("database") || fs.Changed("keys"); server == "" && !local {
 		server = p.getenv("TIDEWAITER_SERVER")
+	} else if server != "" && local {
+		return &usageError{errors.New("--server works on a server; leave --data, --database and --keys out")}
 	}
 	if server != "" {
 		c, err := p.remoteClient(server, flag("credentials"), flag("ca"))

@@ -27,7 +27,7 @@ func (p *program) versionCommand() *cobra.Command {
 
 func (p *program) componentCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "component", Short: "The scan component's image that this program carries", Args: noArguments,
+		Use: "component", Short: "The scan component's image that this program carries", Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(p.componentShow(), p.componentPush())

@@ -208,12 +208,14 @@ func (c *Config) checkListen() error {
 		}
 		return wrongConfig(key, "it is missing; %s is given, and TLS needs both", other)
 	}
-	for key, path := range map[string]string{"tls-cert": c.TLSCert, "tls-key": c.TLSKey, "keystone-ca": c.KeystoneCA} {
-		if path == "" {
+	for _, f := range []struct{ key, path string }{
+		{"tls-cert", c.TLSCert}, {"tls-key", c.TLSKey}, {"keystone-ca", c.KeystoneCA},
+	} {
+		if f.path == "" {
 			continue
 		}
-		if _, err := os.Stat(path); err != nil {
-			return wrongConfig(key, "the file %q cannot be read; check the path and its permissions", path)
+		if info, err := os.Stat(f.path); err != nil || info.IsDir() {
+			return wrongConfig(f.key, "the file %q cannot be read; check the path and its permissions", f.path)
 		}
 	}
 	if c.TLSCert == "" && !isLoopback(host) && !c.InsecureHTTP {
@@ -261,7 +263,7 @@ func (c *Config) checkPublicURL() error {
 	}
 	u, err := url.Parse(c.PublicURL)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u):
 		return wrongConfig("public-url", "it is no URL; use one such as https://tidewaiter.example.com")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
 		return wrongConfig("public-url", "it may only have scheme, host and port: image references cannot carry more")
@@ -270,6 +272,12 @@ func (c *Config) checkPublicURL() error {
 	}
 	c.PublicURL = u.Scheme + "://" + u.Host
 	return nil
+}
+
+// validPort reports whether a URL has no port, or one from 1 to 65535.
+func validPort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return !strings.HasSuffix(u.Host, ":") && (u.Port() == "" || err == nil && n > 0)
 }
 
 func (c *Config) checkMirror() error {

@@ -68,7 +68,7 @@ func (p *program) rootCommand() *cobra.Command {
 		Version:       tidewaiter.Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")

@@ -60,28 +60,31 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// serve runs the server until the context ends.
+// serve runs the server until the context ends. The first account is made when
+// all else has succeeded, so that its password is not spent on a start that
+// fails.
 func (p *program) serve(ctx context.Context, c *Config) (err error) {
 	start := time.Now()
 	log := newLogger(c, p.stderr)
-
+	tlsConfig, err := newTLSConfig(c)
+	if err != nil {
+		return err
+	}
 	state, err := openState(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer closeInto(&err, state)
 
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := listen("listen", c.Listen)
 	if err != nil {
-		return wrongConfig("listen", "%q cannot be listened on: %s", c.Listen, oneLine(errors.Unwrap(err)))
+		return err
 	}
+	defer listener.Close() //nolint:errcheck // the server has closed it, unless it never ran
 	endpoint := c.endpoint(listener.Addr())
 	log.InfoContext(ctx, "listening", "url", c.scheme()+"://"+listener.Addr().String())
-
-	first, err := state.bootstrap(ctx, c, endpoint)
-	if err != nil {
-		listener.Close() //nolint:errcheck // nothing was accepted
-		return err
+	if tlsConfig != nil {
+		listener = tls.NewListener(listener, tlsConfig)
 	}
 
 	metrics := prometheus.NewRegistry()
@@ -89,33 +92,30 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 	var ready atomic.Bool
 	handler, err := newHandler(c, endpoint, state, log, metrics, &ready)
 	if err != nil {
-		listener.Close() //nolint:errcheck // nothing was accepted
 		return err
 	}
-	servers := []*http.Server{newServer(handler, log)}
-	listeners := []net.Listener{listener}
-	if c.TLSCert != "" {
-		conf, err := newTLSConfig(c)
+	servers, listeners := []*http.Server{newServer(handler, log)}, []net.Listener{listener}
+	if c.MetricsListen != "" {
+		l, err := listen("metrics-listen", c.MetricsListen)
 		if err != nil {
 			return err
 		}
-		listeners[0] = tls.NewListener(listener, conf)
-	}
-	if c.MetricsListen != "" {
-		l, err := net.Listen("tcp", c.MetricsListen)
-		if err != nil {
-			return wrongConfig("metrics-listen", "%q cannot be listened on: %s", c.MetricsListen, oneLine(errors.Unwrap(err)))
-		}
+		defer l.Close() //nolint:errcheck // as above
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 		servers, listeners = append(servers, newServer(mux, log)), append(listeners, l)
 		log.InfoContext(ctx, "metrics", "url", "http://"+l.Addr().String()+"/metrics")
+	}
+	first, err := state.bootstrap(ctx, c, endpoint)
+	if err != nil {
+		return err
 	}
 
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() { failed <- s.Serve(listeners[i]) }()
 	}
+	defer startPurging(ctx, state.identity, purgeEvery, log)()
 	ready.Store(true)
 	log.InfoContext(ctx, "ready", "endpoint", endpoint, "version", tidewaiter.Version, "took", time.Since(start))
 	p.greet(c, endpoint, first)
@@ -126,6 +126,15 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return shutDown(servers, &ready, log)
+}
+
+// listen opens the address that a key of the configuration has.
+func listen(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, wrongConfig(key, "%q cannot be listened on: %s", addr, oneLine(errors.Unwrap(err)))
+	}
+	return l, nil
 }
 
 // shutDown ends the servers: no new requests, the running ones may finish.
@@ -184,9 +193,13 @@ func (c *Config) scheme() string {
 	return "http"
 }
 
-// newTLSConfig reads the certificate again when its file has changed, so that a
-// renewal needs no restart.
+// newTLSConfig returns nil where the server speaks plain http. It reads the
+// certificate again when its file has changed, so that a renewal needs no
+// restart.
 func newTLSConfig(c *Config) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
 	load := func() (*tls.Certificate, error) {
 		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/component"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/store"
@@ -28,7 +29,10 @@ type state struct {
 func openState(ctx context.Context, c *Config, log *slog.Logger) (*state, error) {
 	lock, err := store.LockDataFolder(c.Data)
 	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+		if tidewaiter.KindOf(err) == tidewaiter.Conflict {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		return nil, wrongConfig("data", "%q cannot be used as data folder: %s", c.Data, oneLine(err))
 	}
 	s, err := openDatabase(ctx, c, log, true)
 	if err != nil {

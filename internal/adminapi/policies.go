@@ -13,7 +13,7 @@ import (
 func (s *server) registerPolicies() {
 	gateway.Register(s.api, operation("ListPolicies", http.MethodGet, "/policies", "policies", "list", "List the policies, built in or of the account"), s.listPolicies)
 	gateway.Register(s.api, operation("CreatePolicy", http.MethodPost, "/policies", "policies", "create", "Create a policy from a document of Version 1.1"), s.createPolicy)
-	gateway.Register(s.api, operation("DeletePolicy", http.MethodDelete, "/policies/{id}", "policies", "delete", "Delete a policy that nobody has"), s.deletePolicy)
+	gateway.Register(s.api, operation("DeletePolicy", http.MethodDelete, "/policies/{id}", "policies", "delete", "Delete a policy, and take it from who has it"), s.deletePolicy)
 }
 
 func (s *server) registerGrants() {

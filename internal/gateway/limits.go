@@ -68,7 +68,7 @@ const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 // hold anything, so only its type is logged, and its text where it comes from
 // the Go runtime, beside the stack (which has no strings of the request).
 func (g *Gateway) recovered(rec *recorder, r *http.Request, v any) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	what := fmt.Sprintf("%T", v)

@@ -24,7 +24,7 @@ func (s *server) registerTokens() {
 	}, s.showToken)
 	gateway.Register(s.api, gateway.Operation{
 		Name: "KeystoneCheckToken", Group: group, Dialect: gateway.IAM,
-		Method: http.MethodHead, Path: path,
+		Method: http.MethodHead, Path: path, Status: http.StatusOK,
 		Summary: "Tell whether a token is good",
 	}, s.checkToken)
 	gateway.Register(s.api, gateway.Operation{
@@ -34,13 +34,8 @@ func (s *server) registerTokens() {
 	}, s.revokeToken)
 }
 
-// open lets a body carry fields that are not declared, as Keystone does.
-type open struct {
-	_ struct{} `additionalProperties:"true"`
-}
-
 type namedScope struct {
-	open
+	_      struct{}    `additionalProperties:"true"`
 	ID     string      `json:"id,omitempty" maxLength:"64"`
 	Name   string      `json:"name,omitempty" maxLength:"64"`
 	Domain *namedScope `json:"domain,omitempty"`
@@ -49,16 +44,16 @@ type namedScope struct {
 type createTokenInput struct {
 	NoCatalog string `query:"nocatalog" doc:"Any value leaves the catalog out."`
 	Body      struct {
-		open
+		_    struct{} `additionalProperties:"true"`
 		Auth struct {
-			open
+			_        struct{} `additionalProperties:"true"`
 			Identity struct {
-				open
+				_        struct{} `additionalProperties:"true"`
 				Methods  []string `json:"methods" minItems:"1" maxItems:"10" example:"[\"password\"]" doc:"Only password is supported."`
 				Password *struct {
-					open
+					_    struct{} `additionalProperties:"true"`
 					User struct {
-						open
+						_        struct{}    `additionalProperties:"true"`
 						ID       string      `json:"id,omitempty" maxLength:"64"`
 						Name     string      `json:"name,omitempty" maxLength:"64"`
 						Password string      `json:"password" minLength:"1" maxLength:"512"`
@@ -67,7 +62,7 @@ type createTokenInput struct {
 				} `json:"password,omitempty"`
 			} `json:"identity"`
 			Scope *struct {
-				open
+				_       struct{}    `additionalProperties:"true"`
 				Project *namedScope `json:"project,omitempty" doc:"Wins over domain."`
 				Domain  *namedScope `json:"domain,omitempty"`
 			} `json:"scope,omitempty" doc:"Operations on images need the scope of a project."`

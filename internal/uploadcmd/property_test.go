@@ -72,6 +72,7 @@ func compactLength(r Request, img Image) int {
 }
 
 func TestPushMeansTheSameInEveryLanguage(t *testing.T) {
+	t.Parallel()
 	cases := uint64(parsedCases)
 	if testing.Short() {
 		cases /= 50
@@ -96,7 +97,7 @@ type fatalPrefix struct {
 }
 
 func (f fatalPrefix) Fatalf(format string, args ...any) {
-	f.T.Helper()
+	f.Helper()
 	f.T.Fatalf(f.prefix+format, args...)
 }
 

@@ -42,9 +42,9 @@ func find(t *testing.T, program string) string {
 	path, err := exec.LookPath(program)
 	if err != nil {
 		if program == "zsh" && os.Getenv("TIDEWAITER_E2E") == "" {
-			t.Skip("zsh is not installed; install it with test/e2e/provision.sh")
+			t.Skip("zsh is not installed; install it with test/provision.sh")
 		}
-		t.Fatalf("%s is not installed; install it with test/e2e/provision.sh", program)
+		t.Fatalf("%s is not installed; install it with test/provision.sh", program)
 	}
 	return path
 }
@@ -179,6 +179,7 @@ func (b bench) readLog(t *testing.T) []outcome {
 // TestPushInRealShells runs different requests in each shell, 3,000 and more in
 // all; three times as many where the end-to-end tests run.
 func TestPushInRealShells(t *testing.T) {
+	t.Parallel()
 	for i, sh := range shells() {
 		t.Run(sh.name, func(t *testing.T) {
 			t.Parallel()
@@ -213,6 +214,7 @@ func TestPushInRealShells(t *testing.T) {
 }
 
 func TestPushStopsAtAFailedStep(t *testing.T) {
+	t.Parallel()
 	hard := Request{
 		Address: address(t, "https://registry.example:5000"), Namespace: "a/b",
 		Username: "o'neill", Password: strings.Repeat("'!", 64),
@@ -240,6 +242,7 @@ func TestPushStopsAtAFailedStep(t *testing.T) {
 // TestInteractiveShellsExpandHistory shows that the interactive runs above
 // would notice a '!' outside quotes.
 func TestInteractiveShellsExpandHistory(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells() {
 		if !sh.interactive {
 			continue
@@ -260,6 +263,7 @@ func TestInteractiveShellsExpandHistory(t *testing.T) {
 }
 
 func TestCompactLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	r := Request{Address: address(t, "registry.example"), Namespace: "a", Username: "u'", Password: "p'"}
 	for _, sh := range shells() {
 		t.Run(sh.name, func(t *testing.T) {

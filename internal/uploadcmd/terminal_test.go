@@ -15,6 +15,7 @@ import (
 // TestPushAtATerminal types and pastes commands into interactive shells at a
 // pseudo-terminal, with their line editors at work.
 func TestPushAtATerminal(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells() {
 		if !sh.interactive {
 			continue

@@ -22,15 +22,14 @@ import (
 	"time"
 )
 
-// maxAdvisory bounds one advisory, in bytes; the longest known has 60 KB.
+// maxAdvisory bounds one advisory, in bytes.
 const maxAdvisory = 4 << 20
 
 // advisory is the part of an OSV record that the index repeats.
 type advisory struct {
-	ID        string    `json:"id"`
-	Modified  time.Time `json:"modified"` // the zero time in some exports
-	Published time.Time `json:"published"`
-	Affected  []struct {
+	ID       string    `json:"id"`
+	Modified time.Time `json:"modified"` // the zero time in some exports
+	Affected []struct {
 		Package struct {
 			Name      string `json:"name"`
 			Ecosystem string `json:"ecosystem"`
@@ -65,50 +64,51 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	n, newest, err := convert(*from, *out)
+	n, last, err := convert(*from, *out)
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Printf("%d advisories, the newest of %s", n, newest.Format(time.DateOnly))
+	log.Printf("%d advisories, up to %s", n, last)
 }
 
 // convert writes the database to dir and returns how many advisories it holds
-// and the date of the newest. An export without advisories is an error.
-func convert(export, dir string) (n int, newest time.Time, err error) {
+// and the greatest id among them, such as GO-2026-0001. An export without
+// advisories is an error.
+func convert(export, dir string) (n int, last string, err error) {
 	archive, err := zip.OpenReader(export)
 	if err != nil {
-		return 0, newest, fmt.Errorf("open export: %w", err)
+		return 0, "", fmt.Errorf("open export: %w", err)
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
 	if err := os.MkdirAll(filepath.Join(dir, "ID"), 0o755); err != nil {
-		return 0, newest, err
+		return 0, "", err
 	}
 	modules := make(map[string][]moduleVuln)
+	var newest time.Time
 	for _, file := range archive.File {
 		if !strings.HasSuffix(file.Name, ".json") {
 			continue
 		}
 		a, raw, err := read(file)
 		if err != nil {
-			return 0, newest, fmt.Errorf("read %q: %w", file.Name, err)
+			return 0, "", fmt.Errorf("read %q: %w", file.Name, err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "ID", a.ID+".json"), raw, 0o644); err != nil {
-			return 0, newest, err
+			return 0, "", err
 		}
 		for path, fixed := range affected(a) {
 			modules[path] = append(modules[path], moduleVuln{ID: a.ID, Modified: a.Modified, Fixed: fixed})
 		}
-		for _, t := range []time.Time{a.Modified, a.Published} {
-			if t.After(newest) {
-				newest = t
-			}
+		if a.Modified.After(newest) {
+			newest = a.Modified
 		}
+		last = max(last, a.ID)
 		n++
 	}
 	if n == 0 {
-		return 0, newest, fmt.Errorf("no advisories in %q", export)
+		return 0, "", fmt.Errorf("no advisories in %q", export)
 	}
-	return n, newest, writeIndex(dir, modules, newest)
+	return n, last, writeIndex(dir, modules, newest)
 }
 
 // read returns the advisory in a file of the export, and its bytes.

@@ -19,9 +19,9 @@ func TestConvert(t *testing.T) {
 		"README": "not an advisory",
 	})
 	dir := t.TempDir()
-	n, _, err := convert(export, dir)
-	if err != nil || n != 1 {
-		t.Fatalf("convert = %d, %v; want 1 advisory", n, err)
+	n, last, err := convert(export, dir)
+	if err != nil || n != 1 || last != "GO-1" {
+		t.Fatalf("convert = %d, %q, %v; want 1 advisory, GO-1", n, last, err)
 	}
 	got, err := os.ReadFile(filepath.Join(dir, "index", "modules.json"))
 	if err != nil {
