@@ -18,7 +18,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	p := program{name: os.Args[0], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	status := p.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
@@ -26,6 +26,7 @@ func main() {
 
 // program is the command line as a value: all that it reads from and writes to.
 type program struct {
+	name           string // as it was called
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
@@ -73,7 +74,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand(), p.componentCommand(), p.userCommand(), p.projectCommand(),
+	root.AddCommand(p.serveCommand(), p.componentCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
 		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
 	return root
 }

@@ -60,7 +60,7 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, info *Info, op *
 			return err
 		}
 		info.Caller = caller
-		if op.Action != "" {
+		if op.Action != "" || op.Dialect == HSS {
 			if err := authorize(caller, r, op); err != nil {
 				return err
 			}

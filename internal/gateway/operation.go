@@ -24,7 +24,7 @@ type Operation struct {
 	Dialect Dialect
 	Public  bool // needs no credential
 	// Action is the permission that the caller needs, such as hss:images:get;
-	// "" where being authenticated is enough.
+	// "" where being authenticated is enough, which it never is for HSS.
 	Action string
 	// Exempt operations need no permission from identity-policy principals.
 	Exempt bool

@@ -128,6 +128,11 @@ func TestPasswordLockOut(t *testing.T) {
 	if got := try("another", "x"); got != wrong {
 		t.Errorf("another user: %s", got)
 	}
+	// Naming the domain in another way is no way around, and tells nothing.
+	for _, user := range []string{"admin", "nobody"} {
+		_, _, err := h.IssueToken(t.Context(), identity.TokenRequest{DomainID: h.boot.Domain.ID, UserName: user, Password: "x"})
+		h.want(err, tidewaiter.Unauthenticated, locked)
+	}
 	h.clock.add(5 * time.Minute)
 	if got := try("admin", h.boot.Password); got != "" {
 		t.Errorf("after five minutes: %s", got)

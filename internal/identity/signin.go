@@ -60,6 +60,9 @@ func (s *Service) signIn(ctx context.Context, r TokenRequest) (u store.User, d t
 	}
 	u, d, err = s.findUser(ctx, r)
 	known := err == nil
+	if r.UserID == "" && d.ID != "" { // one count, however the domain is named
+		name = d.ID + "\x00" + r.UserName
+	}
 	if err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound {
 		return u, d, err
 	}

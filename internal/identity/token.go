@@ -27,8 +27,8 @@ const keepExpired = 24 * time.Hour
 
 // Messages of the errors, in the words of the vendor's gateway.
 const (
-	messageUnknownToken = "decrypt token fail"
-	messageExpiredToken = "token expires, expires_at: "
+	messageUnknown = "decrypt token fail"
+	messageExpired = "token expires, expires_at: "
 )
 
 // tokenEntry is what is cached of a token. caller is nil where it has expired.
@@ -58,7 +58,7 @@ func (s *Service) AuthenticateToken(ctx context.Context, token string) (*tidewai
 
 func (s *Service) token(ctx context.Context, token string) (tokenEntry, error) {
 	if len(token) != tokenSize || !strings.HasPrefix(token, TokenPrefix) {
-		return tokenEntry{}, unauthenticated(messageUnknownToken)
+		return tokenEntry{}, unauthenticated(messageUnknown)
 	}
 	now := s.now()
 	hash := sha256.Sum256([]byte(token))
@@ -76,7 +76,7 @@ func (s *Service) token(ctx context.Context, token string) (tokenEntry, error) {
 // current returns the entry unless it has expired.
 func (e tokenEntry) current(now time.Time) (tokenEntry, error) {
 	if e.caller == nil || !now.Before(e.token.Expires) {
-		return tokenEntry{}, unauthenticated("%s%s", messageExpiredToken, e.token.Expires.Format(expiresFormat))
+		return tokenEntry{}, unauthenticated("%s%s", messageExpired, e.token.Expires.Format(expiresFormat))
 	}
 	return e, nil
 }
@@ -100,7 +100,7 @@ func (s *Service) loadToken(ctx context.Context, hash []byte) (e tokenEntry, err
 		return e, orUnknownToken(err)
 	}
 	if !u.Enabled || !d.Enabled || u.Epoch != t.UserEpoch {
-		return e, unauthenticated(messageUnknownToken)
+		return e, unauthenticated(messageUnknown)
 	}
 	scope := tidewaiter.DomainScope
 	if t.ProjectID != "" {
@@ -109,7 +109,7 @@ func (s *Service) loadToken(ctx context.Context, hash []byte) (e tokenEntry, err
 			return e, orUnknownToken(err)
 		}
 		if !p.Enabled || p.Epoch != t.ProjectEpoch {
-			return e, unauthenticated(messageUnknownToken)
+			return e, unauthenticated(messageUnknown)
 		}
 		scope, e.token.Project = tidewaiter.ProjectScope, &p.Project
 	}
@@ -123,7 +123,7 @@ func (s *Service) loadToken(ctx context.Context, hash []byte) (e tokenEntry, err
 
 func orUnknownToken(err error) error {
 	if tidewaiter.KindOf(err) == tidewaiter.NotFound {
-		return unauthenticated(messageUnknownToken)
+		return unauthenticated(messageUnknown)
 	}
 	return err
 }

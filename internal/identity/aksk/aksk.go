@@ -24,6 +24,10 @@
 //     which the SDKs send with bodies that are neither JSON nor BSON. Then only
 //     the transport protects the body; so an unsigned body is refused where the
 //     Content-Type says that it is JSON, which is all that the API reads.
+//   - A request can be sent again by who sees it on its way, until its date is
+//     out of the window: the algorithm has no nonce, and remembering signatures
+//     would refuse honest clients that send the same twice in a second. TLS is
+//     what keeps others from seeing it.
 package aksk
 
 import (
