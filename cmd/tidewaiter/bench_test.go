@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/identity/aksk"
@@ -27,7 +28,9 @@ import (
 // server share the process and the machine; the log goes to a file.
 //
 // Each sub-benchmark reports requests/s and the 50th and 99th percentile of the
-// time that a client waits, with 16 clients at once.
+// time that a client waits, with 16 clients at once; and the processor time of a
+// request, client included, which tells the same on a machine that does other
+// things meanwhile.
 func BenchmarkImageUploadCommand(b *testing.B) {
 	c := &Config{Data: b.TempDir(), Listen: "127.0.0.1:0", LogFormat: "json", LogLevel: "info", TokenLifetime: time.Hour}
 	c.Keys = filepath.Join(c.Data, "keys")
@@ -81,18 +84,24 @@ func BenchmarkImageUploadCommand(b *testing.B) {
 		json.NewEncoder(w).Encode(same) //nolint:errcheck // the client is gone
 	}))
 
-	b.Run("bare", func(b *testing.B) { load(b, bare+"/?"+query.Encode(), func(*http.Request) {}) })
-	b.Run("token", func(b *testing.B) { load(b, target, withToken) })
-	b.Run("aksk", func(b *testing.B) {
-		signed, err := http.NewRequest(http.MethodGet, target, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := aksk.Sign(signed, first.AccessKey, []byte(first.SecretKey), nil, time.Now()); err != nil {
-			b.Fatal(err)
-		}
-		load(b, target, func(r *http.Request) { r.Header = signed.Header })
-	})
+	signed, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := aksk.Sign(signed, first.AccessKey, []byte(first.SecretKey), nil, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	// Both servers get the same requests.
+	for _, by := range []struct {
+		name    string
+		prepare func(*http.Request)
+	}{
+		{"token", withToken},
+		{"aksk", func(r *http.Request) { r.Header = signed.Header }},
+	} {
+		b.Run(by.name+"/bare", func(b *testing.B) { load(b, bare+target[len(server):], by.prepare) })
+		b.Run(by.name+"/operation", func(b *testing.B) { load(b, target, by.prepare) })
+	}
 }
 
 func serveOnLoopback(b *testing.B, h http.Handler) string {
@@ -126,6 +135,16 @@ func fetch(b *testing.B, target string, prepare func(*http.Request)) []byte {
 	return body
 }
 
+// cpuTime returns the processor time that the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // load sends b.N requests with 16 clients.
 func load(b *testing.B, target string, prepare func(*http.Request)) {
 	const clients = 16
@@ -134,6 +153,7 @@ func load(b *testing.B, target string, prepare func(*http.Request)) {
 	times := make([][]time.Duration, clients)
 	var left atomic.Int64
 	left.Store(int64(b.N))
+	before := cpuTime(b)
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for i := range clients {
@@ -163,11 +183,13 @@ func load(b *testing.B, target string, prepare func(*http.Request)) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	cpu := cpuTime(b) - before
 	all := slices.Concat(times...)
 	slices.Sort(all)
 	if len(all) == 0 {
 		b.Fatal("no request came through")
 	}
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(len(all))/1e3, "cpu-µs/req")
 	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "req/s")
 	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")

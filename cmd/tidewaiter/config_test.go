@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -205,7 +206,10 @@ func TestWrongConfig(t *testing.T) {
 			t.Chdir(t.TempDir())
 			var stdout, stderr bytes.Buffer
 			p := program{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, environ: tt.environ}
-			if status := p.run(t.Context(), append([]string{"serve"}, tt.args...)); status != 2 {
+			// A server that starts all the same stops at once.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if status := p.run(ctx, append([]string{"serve"}, tt.args...)); status != 2 {
 				t.Errorf("exit status %d, want 2", status)
 			}
 			line := stderr.String()

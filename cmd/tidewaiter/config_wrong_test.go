@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,14 +42,14 @@ func wrongAddresses(t *testing.T) []wrong {
 		listen("listen port padded", "127.0.0.1:080", "0 to 65535"),
 		listen("listen port by name", "127.0.0.1:http", "0 to 65535"),
 		listen("listen port empty", "127.0.0.1:", "0 to 65535"),
-		listen("listen on an address of others", "127.0.0.1:1", ""),
+		listen("listen on a port in use", inUse(t), "address already in use"),
 		listen("plain http for all to see", "192.0.2.1:8080", "--tls-cert and --tls-key", "--insecure-http"),
 		listen("plain http on a wildcard", ":8080", "--tls-cert and --tls-key", "--insecure-http"),
 		listen("plain http on a name", "tw.example.com:8080", "--tls-cert and --tls-key", "--insecure-http"),
 		{name: "wildcard without public-url", args: []string{"--listen", ":8443", "--insecure-http"}, key: "public-url: ", fix: []string{"missing", "https://"}},
 		{name: "IPv6 wildcard without public-url", args: []string{"--listen", "[::]:0", "--insecure-http"}, key: "public-url: ", fix: []string{"missing"}},
 		{name: "metrics-listen", args: []string{"--metrics-listen", "9090"}, key: "metrics-listen: ", fix: []string{"use host:port"}},
-		{name: "metrics-listen on a port in use", args: []string{"--listen", "127.0.0.1:0", "--metrics-listen", "192.0.2.1:9"}, key: "metrics-listen: ", fix: []string{"cannot be listened on"}},
+		{name: "metrics-listen on a port in use", args: []string{"--listen", "127.0.0.1:0", "--metrics-listen", inUse(t)}, key: "metrics-listen: ", fix: []string{"cannot be listened on"}},
 
 		public("public-url no URL", "tidewaiter.example.com", "https://"),
 		public("public-url of another scheme", "ftp://tidewaiter.example.com", "https://"),
@@ -70,6 +71,17 @@ func wrongAddresses(t *testing.T) []wrong {
 		{name: "tls-key a folder", args: []string{"--tls-cert", pem, "--tls-key", filepath.Dir(pem)}, key: "tls-key: ", fix: []string{"check the path"}},
 		{name: "tls-cert no PEM", args: []string{"--tls-cert", pem, "--tls-key", pem}, key: "tls-cert: ", fix: []string{"cannot be used"}},
 	}
+}
+
+// inUse returns an address that somebody listens on.
+func inUse(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
 }
 
 func wrongFiles(t *testing.T) []wrong {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,33 @@ type Gateway struct {
 	log      *slog.Logger
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	outcomes sync.Map // outcome to *tally: both vectors resolved
+}
+
+// outcome is what requests are counted by.
+type outcome struct {
+	route  string
+	status int
+}
+
+type tally struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+// count adds a request to the metrics. There are few routes and few codes, so
+// that what a pair is counted by is worth remembering.
+func (g *Gateway) count(route string, status int, d time.Duration) {
+	key := outcome{route, status}
+	v, ok := g.outcomes.Load(key)
+	if !ok {
+		v, _ = g.outcomes.LoadOrStore(key, &tally{
+			g.requests.WithLabelValues(route, strconv.Itoa(status)), g.seconds.WithLabelValues(route),
+		})
+	}
+	t := v.(*tally)
+	t.requests.Inc()
+	t.seconds.Observe(d.Seconds())
 }
 
 // New returns a Gateway and registers its metrics.
@@ -75,10 +103,11 @@ func New(o Options) (*Gateway, error) {
 func (g *Gateway) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		info := newInfo()
-		r = r.WithContext(context.WithValue(r.Context(), infoKey{}, info))
 		rec := &recorder{ResponseWriter: w}
-		rec.Header()["X-Request-Id"] = []string{info.ID}
+		info := &rec.info
+		info.init()
+		r = r.WithContext(context.WithValue(r.Context(), infoKey{}, info))
+		rec.Header()["X-Request-Id"] = info.header[:]
 
 		defer func() {
 			if v := recover(); v != nil {
@@ -100,12 +129,14 @@ func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Durati
 	if route == "" || route == "/" {
 		route = "unmatched"
 	}
-	g.requests.WithLabelValues(route, strconv.Itoa(rec.status())).Inc()
-	g.seconds.WithLabelValues(route).Observe(d.Seconds())
+	g.count(route, rec.status(), d)
 
 	level := slog.LevelInfo
-	if rec.status() >= 500 {
+	switch {
+	case rec.status() >= 500:
 		level = slog.LevelError
+	case rec.status() < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		level = slog.LevelDebug // clients poll; what changes or fails is worth a line
 	}
 	if !g.log.Enabled(r.Context(), level) {
 		return
@@ -119,7 +150,7 @@ func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Durati
 		slog.Duration("took", d),
 		slog.String("remote", r.RemoteAddr))
 	if c := info.Caller; c != nil {
-		attrs = append(attrs, slog.String("user_id", c.UserID), slog.String("domain_id", c.DomainID))
+		attrs = append(attrs, slog.String("user_id", c.UserID))
 	}
 	if info.errorCode != "" {
 		attrs = append(attrs, slog.String("error_code", info.errorCode))

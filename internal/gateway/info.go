@@ -18,6 +18,7 @@ type Info struct {
 	// Caller is who sent the request, once that is known.
 	Caller *tidewaiter.Caller
 
+	header    [1]string // the ID as the value of a header
 	dialect   Dialect
 	errorCode string
 	cause     error // what the operator should read, never sent
@@ -25,10 +26,11 @@ type Info struct {
 
 type infoKey struct{}
 
-func newInfo() *Info {
+func (i *Info) init() {
 	var b [16]byte
 	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails since Go 1.24
-	return &Info{ID: hex.EncodeToString(b[:])}
+	i.ID = hex.EncodeToString(b[:])
+	i.header[0] = i.ID
 }
 
 // InfoFrom returns the Info of the request that ctx belongs to. Outside of
@@ -44,9 +46,10 @@ func InfoFrom(ctx context.Context) *Info {
 // to, or nil.
 func CallerFrom(ctx context.Context) *tidewaiter.Caller { return InfoFrom(ctx).Caller }
 
-// recorder remembers what was answered.
+// recorder remembers what was answered, beside the request's Info.
 type recorder struct {
 	http.ResponseWriter
+	info  Info
 	code  int
 	bytes int64
 }

@@ -28,6 +28,9 @@ type Operation struct {
 	Action string
 	// Exempt operations need no permission from identity-policy principals.
 	Exempt bool
+	// ChecksItself says that the handler checks the parameters, in better words
+	// than the ranges of its tags would; they are for the document then.
+	ChecksItself bool
 	// Status of a success; 0 is 200.
 	Status int
 
@@ -118,8 +121,10 @@ func Register[I, O any](a *API, op Operation, handler func(context.Context, *I) 
 		Summary:       op.Summary,
 		Tags:          []string{op.Group},
 		DefaultStatus: op.Status,
-		MaxBodyBytes:  MaxBody,
-		Responses:     map[string]*huma.Response{"default": a.errorResponse()},
+
+		SkipValidateParams: op.ChecksItself,
+		MaxBodyBytes:       MaxBody,
+		Responses:          map[string]*huma.Response{"default": a.errorResponse()},
 	}
 	if !op.Public {
 		h.Security = []map[string][]string{{"token": {}}, {"signature": {}}}

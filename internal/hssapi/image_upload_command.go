@@ -9,7 +9,9 @@ import (
 )
 
 func (s *server) registerImageUploadCommand() {
-	gateway.Register(s.api, s.operation("ShowImageUploadCommand"), s.showImageUploadCommand)
+	op := s.operation("ShowImageUploadCommand")
+	op.ChecksItself = true // uploadcmd.ParseRequest
+	gateway.Register(s.api, op, s.showImageUploadCommand)
 }
 
 type imageUploadCommandInput struct {
