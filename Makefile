@@ -41,7 +41,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
-bench: component ## every benchmark, output kept raw in bin/bench.txt
+bench: build ## every benchmark, output kept raw in bin/bench.txt
 	@mkdir -p bin
 	@set -o pipefail; go test -run '^$$' -bench . -benchmem -timeout 30m \
 		$$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u) </dev/null | tee bin/bench.txt
