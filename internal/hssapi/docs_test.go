@@ -60,35 +60,6 @@ func TestCoveragePage(t *testing.T) {
 		"%d of %d are there. The others answer `404 APIGW.0101` and say so.\n", n, len(Operations()))+b.String())
 }
 
-func TestPermissionsPage(t *testing.T) {
-	var b strings.Builder
-	b.WriteString(`# Permissions
-
-A policy of Version 1.1 lists actions; this page says which action each operation
-needs. The vendor publishes none for these operations, so the names are
-Tidewaiter's own, in the vendor's form. [identity.md](identity.md) explains how
-policies decide.
-
-Operations marked *exempt* need no permission from a principal of
-identity-policy authorisation, as the vendor's pages for them say.
-
-| operation | action | |
-|---|---|---|
-`)
-	for _, op := range Operations() {
-		exempt := ""
-		if op.Exempt {
-			exempt = "exempt"
-		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", op.Name, op.Action, exempt)
-	}
-	b.WriteString(`
-The operations under /tidewaiter/v1 need actions of the form ` + "`iam:users:create`" + `;
-the description of each in /openapi.json names it.
-`)
-	compare(t, "permissions.md", b.String())
-}
-
 func compare(t *testing.T, name, want string) {
 	t.Helper()
 	path := filepath.Join(docs, name)
