@@ -123,6 +123,7 @@ func CheckText(field, s string, limit int) error {
 	}
 	for _, r := range s {
 		switch {
+		case ' ' <= r && r < 0x7f: // nearly all of them
 		case unicode.IsControl(r):
 			return InvalidField(field, "has a control character; remove it (tabs and line ends are such)")
 		case unicode.In(r, unicode.Zl, unicode.Zp):

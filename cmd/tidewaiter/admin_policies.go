@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -147,6 +148,9 @@ func (p *program) policyCreate() *cobra.Command {
 				return err
 			}
 			if !json.Valid(b) {
+				if file == "-" {
+					return errors.New("standard input is not JSON")
+				}
 				return fmt.Errorf("%s is not JSON", file)
 			}
 			in := adminapi.NewPolicy{Name: name, Description: description, Document: b}

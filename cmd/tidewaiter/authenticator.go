@@ -17,17 +17,21 @@ func newAuthenticator(c *Config, embedded *identity.Service) (gateway.Authentica
 	if c.KeystoneURL == "" {
 		return embedded, nil
 	}
-	client, err := keystone.New(keystone.Options{
+	client, err := newKeystone(c)
+	if err != nil {
+		return nil, err
+	}
+	return &withKeystone{Service: embedded, external: client}, nil
+}
+
+func newKeystone(c *Config) (*keystone.Client, error) {
+	return keystone.New(keystone.Options{
 		URL: c.KeystoneURL, CAFile: c.KeystoneCA, AllowHTTP: c.InsecureHTTP,
 		// The roles that every Keystone has by default.
 		RoleMap: map[string]string{
 			"admin": "HSS Administrator", "member": "HSS FullAccess", "reader": "HSS ReadOnlyAccess",
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &withKeystone{Service: embedded, external: client}, nil
 }
 
 // withKeystone asks the embedded identity about its own tokens and about

@@ -113,14 +113,22 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
-// remoteClient returns a client of a server.
-func (p *program) remoteClient(server, credentials, ca string) (*client, error) {
+// checkServer checks the URL of a server that is about to get credentials.
+func checkServer(server string) error {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return nil, wrongConfig("server", "it is no URL; use one such as https://tidewaiter.example.com")
+		return wrongConfig("server", "it is no URL; use one such as https://tidewaiter.example.com")
 	}
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		return nil, wrongConfig("server", "plain http would show what is sent to the network; use https")
+		return wrongConfig("server", "plain http would show what is sent to the network; use https")
+	}
+	return nil
+}
+
+// remoteClient returns a client of a server.
+func (p *program) remoteClient(server, credentials, ca string) (*client, error) {
+	if err := checkServer(server); err != nil {
+		return nil, err
 	}
 	keys := signingTransport{
 		accessKey: p.getenv("TIDEWAITER_ACCESS_KEY"), secretKey: p.getenv("TIDEWAITER_SECRET_KEY"),

@@ -19,6 +19,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/tidewaiter/tidewaiter"
 )
 
 // Config is the configuration of the server. Each key can be given as a flag
@@ -183,7 +185,7 @@ func (c *Config) check() error {
 	if _, err := c.level(); err != nil {
 		return wrongConfig("log-level", "%q is not known; use debug, info, warn or error", c.LogLevel)
 	}
-	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror} {
+	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror, c.checkKeystone} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -285,6 +287,17 @@ func (c *Config) checkMirror() error {
 		return nil
 	}
 	return checkRepository("component-mirror", c.ComponentMirror)
+}
+
+func (c *Config) checkKeystone() error {
+	if c.KeystoneURL == "" {
+		return nil
+	}
+	_, err := newKeystone(c)
+	if e, ok := errors.AsType[*tidewaiter.Error](err); ok {
+		return wrongConfig(e.Field, "it %s", e.Message)
+	}
+	return err
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,10 @@ func (p *program) tokenCommand() *cobra.Command {
 				return wrongConfig("credentials", "%s", oneLine(err))
 			}
 			if server != "" {
-				f.Endpoint = server
+				if err := checkServer(server); err != nil {
+					return err
+				}
+				f.Endpoint = strings.TrimSuffix(server, "/")
 			}
 			transport := http.DefaultTransport.(*http.Transport).Clone()
 			if ca != "" {
@@ -37,7 +41,11 @@ func (p *program) tokenCommand() *cobra.Command {
 				}
 				transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 			}
-			token, err := signIn(cmd, &http.Client{Transport: transport, Timeout: time.Minute}, f)
+			token, err := signIn(cmd, &http.Client{
+				Transport: transport, Timeout: time.Minute,
+				// The password is for this address and no other.
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			}, f)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -57,7 +58,7 @@ func checkPair(pair string, n int, op *Operation) (string, error) {
 			"parameter number %d is not one of this operation, which takes %s; inside a value write & as %%26 and # as %%23",
 			n, listed(op.parameterNames))
 	}
-	if !hasValue {
+	if !hasValue && !slices.Contains(op.Flags, name) {
 		return "", tidewaiter.InvalidField(name, "it has no value")
 	}
 	if strings.Contains(rawValue, ";") {

@@ -58,7 +58,7 @@ func (n *router) add(pattern string, h http.Handler) {
 	n.handlers[method] = to
 }
 
-// find returns the handler for a method and an escaped path, or nil, and notes
+// find returns the handler for a method and a path, or nil, and notes
 // the values of its parameters. A HEAD is answered by GET where it has no
 // handler of its own.
 func (n *router) find(method, path string, values *values) *routed {
@@ -73,9 +73,12 @@ func (n *router) find(method, path string, values *values) *routed {
 	if more {
 		rest = "/" + rest
 	}
-	value, err := url.PathUnescape(segment)
-	if err != nil {
-		return nil
+	value := segment
+	if values.escaped {
+		var err error
+		if value, err = url.PathUnescape(segment); err != nil {
+			return nil
+		}
 	}
 	if next := n.literal[value]; next != nil {
 		before := values.n
@@ -94,8 +97,9 @@ func (n *router) find(method, path string, values *values) *routed {
 
 // values are those of the parameters on the way to an operation.
 type values struct {
-	of [maxParams]string
-	n  int
+	of      [maxParams]string
+	n       int
+	escaped bool // the path has percent escapes
 }
 
 // maxParams is how many parameters a path may have.
@@ -104,11 +108,14 @@ const maxParams = 4
 // serve answers the request if an operation matches it, and reports whether one
 // did.
 func (n *router) serve(w http.ResponseWriter, r *http.Request) bool {
-	path := r.URL.EscapedPath()
+	// Where the decoded path may be ambiguous, net/url keeps the escaped one.
+	path, v := r.URL.Path, values{escaped: r.URL.RawPath != ""}
+	if v.escaped {
+		path = r.URL.EscapedPath()
+	}
 	if !strings.HasPrefix(path, "/") {
 		return false
 	}
-	var v values
 	to := n.find(r.Method, path, &v)
 	if to == nil {
 		return false

@@ -14,12 +14,12 @@ func (s *server) registerTokens() {
 	const path = "/v3/auth/tokens"
 	gateway.Register(s.api, gateway.Operation{
 		Name: "KeystoneCreateUserTokenByPassword", Group: group, Dialect: gateway.IAM, Public: true,
-		Method: http.MethodPost, Path: path, Status: http.StatusCreated,
+		Method: http.MethodPost, Path: path, Status: http.StatusCreated, Flags: []string{"nocatalog"},
 		Summary: "Obtain a token with a user name and a password",
 	}, s.createToken)
 	gateway.Register(s.api, gateway.Operation{
 		Name: "KeystoneValidateToken", Group: group, Dialect: gateway.IAM,
-		Method: http.MethodGet, Path: path,
+		Method: http.MethodGet, Path: path, Flags: []string{"nocatalog"},
 		Summary: "Tell what a token is good for",
 	}, s.showToken)
 	gateway.Register(s.api, gateway.Operation{

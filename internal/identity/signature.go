@@ -12,7 +12,7 @@ import (
 // keyEntry is what is cached of an access key.
 type keyEntry struct {
 	caller  *tidewaiter.Caller
-	secret  []byte
+	key     *aksk.Key
 	enabled bool // the key, its user and its domain
 }
 
@@ -38,7 +38,7 @@ func (s *Service) AuthenticateSignature(ctx context.Context, r *http.Request, bo
 	} else if key, err = s.loadKey(ctx, sig.AccessKey); err != nil {
 		return nil, err
 	}
-	if err := sig.Verify(r, bodySHA256, key.secret, now); err != nil {
+	if err := sig.Verify(r, bodySHA256, key.key, now); err != nil {
 		if errors.Is(err, aksk.ErrMismatch) {
 			s.keyLocks.failed(sig.AccessKey)
 		}
@@ -67,9 +67,11 @@ func (s *Service) loadKey(ctx context.Context, id string) (keyEntry, error) {
 			return e, orUnknownKey(err, id)
 		}
 		e.enabled = k.Enabled && u.Enabled && d.Enabled
-		if e.secret, err = s.key.open(k.ID, k.SealedSecret); err != nil {
+		secret, err := s.key.open(k.ID, k.SealedSecret)
+		if err != nil {
 			return e, err
 		}
+		e.key = aksk.NewKey(secret)
 		e.caller, err = s.principal(ctx, u, d, tidewaiter.RequestScope)
 		return e, err
 	})

@@ -41,7 +41,7 @@ func check(r *http.Request, body []byte, secret string, now time.Time) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	return s.Verify(r, hex.EncodeToString(sum[:]), []byte(secret), now)
+	return s.Verify(r, hex.EncodeToString(sum[:]), NewKey([]byte(secret)), now)
 }
 
 const vector = `GET /v3/projects?name=cn-test-1 HTTP/1.1
@@ -193,7 +193,7 @@ func TestHostAndBlanksAndOrder(t *testing.T) {
 	if want := "host:h:1\nx-a:two  words\nx-sdk-date:20261123T112024Z\n\n"; !strings.Contains(string(canonical), want) {
 		t.Errorf("canonical request is\n%s", canonical)
 	}
-	sum := stringSum(canonical, "20261123T112024Z", []byte("secret"))
+	sum := NewKey([]byte("secret")).sum(canonical, "20261123T112024Z")
 	for _, form := range []string{
 		"SDK-HMAC-SHA256 Access=AK, SignedHeaders=host;x-a;x-sdk-date, Signature=%",
 		"SDK-HMAC-SHA256 Access=AK,SignedHeaders=host;x-a;x-sdk-date,Signature=%",
@@ -311,14 +311,14 @@ func BenchmarkVerify(b *testing.B) {
 	now := date(b, "20261123T112024Z")
 	r := signed(b, "GET", "/v5/0123456789abcdef0123456789abcdef/image/registries/image-upload-command?registry_addr=harbor.example.com&namespace=library&username=robot&password=x",
 		map[string]string{"X-Project-Id": "0123456789abcdef0123456789abcdef", "User-Agent": "huaweicloud-usdk-go/3.0", "Content-Type": "application/json"}, nil, now)
-	secret := []byte("secret")
+	key := NewKey([]byte("secret"))
 	b.ReportAllocs()
 	for b.Loop() {
 		s, err := Parse(r)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := s.Verify(r, EmptySHA256, secret, now); err != nil {
+		if err := s.Verify(r, EmptySHA256, key, now); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -39,7 +39,7 @@ func Sign(r *http.Request, accessKey string, secret, body []byte, now time.Time)
 	if err != nil {
 		return err
 	}
-	signature := stringSum(canonical, date, secret)
+	signature := NewKey(secret).sum(canonical, date)
 	r.Header.Set("Authorization", Algorithm+" Access="+accessKey+", SignedHeaders="+signedHeaders+
 		", Signature="+hex.EncodeToString(signature[:]))
 	return nil

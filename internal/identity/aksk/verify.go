@@ -1,13 +1,16 @@
 package aksk
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"net/http"
 	"net/textproto"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -27,11 +30,23 @@ func (s *Signature) InWindow(now time.Time) error {
 	return nil
 }
 
+// A Key is the secret half of an access key. It may be used by several
+// goroutines at once.
+type Key struct {
+	macs sync.Pool // of hash.Hash: setting one up costs as much as using it
+}
+
+// NewKey returns the Key of a secret.
+func NewKey(secret []byte) *Key {
+	secret = bytes.Clone(secret)
+	return &Key{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+}
+
 // Verify checks that the request was signed with the secret key, within
 // [Window] of now. bodySHA256 is the sum of the body as it arrived, in lower-case
 // hex. The sums are compared in constant time. Errors are of kind
 // [tidewaiter.Unauthenticated].
-func (s *Signature) Verify(r *http.Request, bodySHA256 string, secret []byte, now time.Time) error {
+func (s *Signature) Verify(r *http.Request, bodySHA256 string, key *Key, now time.Time) error {
 	if err := s.InWindow(now); err != nil {
 		return err
 	}
@@ -53,7 +68,7 @@ func (s *Signature) Verify(r *http.Request, bodySHA256 string, secret []byte, no
 	if err != nil {
 		return err
 	}
-	sum := stringSum(canonical, s.date, secret)
+	sum := key.sum(canonical, s.date)
 	if !hmac.Equal(sum[:], s.sum[:]) {
 		return tidewaiter.Wrap(tidewaiter.Unauthenticated, ErrMismatch, "%s", messageFail)
 	}
@@ -79,17 +94,19 @@ func payloadSum(r *http.Request, bodySHA256 string) (string, error) {
 	return "", fail("X-Sdk-Content-Sha256 is not the sum of the body")
 }
 
-// stringSum returns the signature of a canonical request.
-func stringSum(canonical []byte, date string, secret []byte) (out [sha256.Size]byte) {
+// sum returns the signature of a canonical request.
+func (k *Key) sum(canonical []byte, date string) (out [sha256.Size]byte) {
 	sum := sha256.Sum256(canonical)
 	text := make([]byte, 0, 128)
 	text = append(text, Algorithm+"\n"...)
 	text = append(text, date...)
 	text = append(text, '\n')
 	text = hex.AppendEncode(text, sum[:])
-	mac := hmac.New(sha256.New, secret)
+	mac := k.macs.Get().(hash.Hash)
+	mac.Reset()
 	mac.Write(text)
-	mac.Sum(out[:0])
+	copy(out[:], mac.Sum(text[:0]))
+	k.macs.Put(mac)
 	return out
 }
 
