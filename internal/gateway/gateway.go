@@ -116,6 +116,7 @@ func (g *Gateway) Wrap(next http.Handler) http.Handler {
 			g.done(r, info, rec, time.Since(start))
 		}()
 		if err := checkSize(r); err != nil {
+			info.dialect = dialectOf(r.URL.Path)
 			WriteError(rec, r, err)
 			return
 		}
