@@ -36,6 +36,17 @@ var mayImport = map[string][]string{
 	"internal/iamapi":   {"internal/gateway", "internal/identity"},
 	"internal/adminapi": {"internal/gateway", "internal/identity", "internal/identity/policy"},
 
+	// The scan component's side of a registry: the connectors meet in one table,
+	// and do not know each other, but that two of them list by plain OCI.
+	"internal/access":                {"internal/registry"},
+	"internal/registry/all":          {"internal/registry", "internal/registry/artifactory", "internal/registry/harbor", "internal/registry/oci", "internal/registry/swr"},
+	"internal/registry/artifactory":  {"internal/registry", "internal/registry/oci"},
+	"internal/registry/harbor":       {"internal/registry"},
+	"internal/registry/oci":          {"internal/registry"},
+	"internal/registry/swr":          {"internal/registry", "internal/registry/oci", "internal/identity/aksk"},
+	"internal/registry/registrytest": {"internal/registry", "internal/identity/aksk"},
+	"internal/registry":              {},
+
 	// What the APIs stand on.
 	"internal/gateway":           {},
 	"internal/identity":          {"internal/identity/aksk", "internal/identity/policy", "internal/identity/keystone", "internal/store"},
@@ -62,7 +73,7 @@ var dependencies = []dependency{
 	{"github.com/danielgtaylor/huma/v2", "typed HTTP operations and their OpenAPI document",
 		[]string{"internal/gateway", "internal/hssapi", "internal/iamapi", "internal/adminapi"}},
 	{"github.com/google/go-containerregistry", "images, archives and registries",
-		[]string{"internal/component", "internal/component/mkimage", "cmd/tidewaiter"}},
+		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "cmd/tidewaiter"}},
 	{"golang.org/x/crypto/x509roots/fallback", "CA certificates for the scan component, which has no others",
 		[]string{"internal/component/mkimage", "cmd/scan-component"}},
 	{"golang.org/x/crypto", "argon2id for passwords", []string{"internal/identity"}},
@@ -85,10 +96,11 @@ var dependencies = []dependency{
 	{"github.com/knadh/koanf/providers/confmap", "koanf's defaults and overrides", []string{"cmd/tidewaiter"}},
 	{"github.com/knadh/koanf/providers/file", "koanf reads files", []string{"cmd/tidewaiter"}},
 
-	{"github.com/google/go-cmp", "differences in tests", nil},
+	{"github.com/google/go-cmp", "differences in tests", []string{"internal/registry/registrytest"}},
 	{"pgregory.net/rapid", "properties in tests", nil},
 	{"github.com/rogpeppe/go-internal", "testscript: the command line as txtar scripts", nil},
 	{"mvdan.cc/sh/v3", "a POSIX shell parser, to judge the commands that we emit", nil},
+	{"github.com/opencontainers/go-digest", "the OCI grammar of digests, as the judge of our own", nil},
 	{"github.com/distribution/reference", "the OCI grammar of names, as the judge of our own reading of it", nil},
 	{"github.com/creack/pty", "a terminal for interactive shells in tests", nil},
 	{"github.com/huaweicloud/huaweicloud-sdk-go-v3", "the vendor's client, as the judge of our API", nil},

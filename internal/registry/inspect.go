@@ -1,0 +1,217 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// Artifact is what a tag or digest of a repository stands for.
+type Artifact struct {
+	tidewaiter.Descriptor
+	Kind   ArtifactKind
+	Reason string  // why it cannot be scanned, or ""
+	Images []Child // the image, or those of an index; each once
+	Others []Child // what an index lists besides images: never listed as images, with the reason
+}
+
+// Child is one manifest of an artifact.
+type Child struct {
+	tidewaiter.Image
+	Kind   ArtifactKind
+	Reason string // why it cannot be scanned, or ""
+	Err    error  // why it could not be read; then Kind is what its index says
+}
+
+// Inspect reads a manifest by tag or digest, and of an image its config, and
+// of an index the manifests and configs of its images: 2 requests, and 2 more
+// for each image of an index. An error of one child stays with that child,
+// unless it is one that all would have: Unauthenticated, Forbidden, Throttled,
+// Unavailable, or the end of the context.
+func (c *Client) Inspect(ctx context.Context, repository, reference string) (Artifact, error) {
+	m, err := c.Manifest(ctx, repository, reference)
+	if err != nil {
+		return Artifact{}, err
+	}
+	d, err := Classify(m.MediaType, m.Bytes)
+	if err != nil {
+		return Artifact{}, err
+	}
+	a := Artifact{Descriptor: m.Descriptor, Kind: d.Kind, Reason: d.Reason}
+	if d.Kind == KindIndex {
+		w := walk{client: c, repository: repository, artifact: &a, seen: map[tidewaiter.Digest]bool{m.Digest: true}}
+		if err := w.index(ctx, d, 1); err != nil {
+			return Artifact{}, err
+		}
+		if len(a.Images) == 0 {
+			a.Kind, a.Reason = KindArtifact, "it is an index that holds no image"
+		}
+		return a, nil
+	}
+	if !d.Kind.IsImage() {
+		return a, nil
+	}
+	child := c.image(ctx, repository, m, d, nil)
+	if child.Err != nil {
+		return Artifact{}, child.Err
+	}
+	a.Kind, a.Reason, a.Images = child.Kind, child.Reason, []Child{child}
+	return a, nil
+}
+
+// walk goes through an index and those within it.
+type walk struct {
+	client     *Client
+	repository string
+	artifact   *Artifact
+	seen       map[tidewaiter.Digest]bool
+}
+
+func (w *walk) index(ctx context.Context, d Document, depth int) error {
+	for _, desc := range d.Manifests {
+		if w.seen[desc.Digest] {
+			continue // listed twice, or an index within itself
+		}
+		w.seen[desc.Digest] = true
+		if len(w.seen) > MaxDescriptors {
+			return failure(tidewaiter.TooLarge, ReasonLimit, "an index and those within it list more than %d manifests", MaxDescriptors)
+		}
+		if err := w.child(ctx, desc, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walk) child(ctx context.Context, desc tidewaiter.Descriptor, depth int) error {
+	a := w.artifact
+	child := Child{Image: tidewaiter.Image{Digest: desc.Digest, MediaType: desc.MediaType}}
+	if desc.Platform != nil {
+		child.Platform = *desc.Platform
+	}
+	if child.Kind, child.Reason = classifyChild(desc); !child.Kind.IsImage() {
+		a.Others = append(a.Others, child)
+		return nil
+	}
+	if child.Kind == KindIndex && depth >= MaxNesting {
+		child.Kind, child.Reason = KindArtifact, "it is an index within too many others"
+		a.Others = append(a.Others, child)
+		return nil
+	}
+	m, err := w.client.ManifestOf(ctx, w.repository, desc)
+	var d Document
+	if err == nil {
+		d, err = Classify(m.MediaType, m.Bytes)
+	}
+	switch {
+	case err != nil:
+		if concernsAll(ctx, err) {
+			return err
+		}
+		child.Err = err
+		a.Images = append(a.Images, child)
+	case d.Kind == KindIndex:
+		return w.index(ctx, d, depth+1)
+	case !d.Kind.IsImage():
+		child.Kind, child.Reason = d.Kind, d.Reason
+		a.Others = append(a.Others, child)
+	default:
+		child = w.client.image(ctx, w.repository, m, d, desc.Platform)
+		if child.Err != nil && concernsAll(ctx, child.Err) {
+			return child.Err
+		}
+		a.Images = append(a.Images, child)
+	}
+	return nil
+}
+
+// concernsAll tells an error of the registry from one of a single manifest.
+func concernsAll(ctx context.Context, err error) bool {
+	switch tidewaiter.KindOf(err) {
+	case tidewaiter.Unauthenticated, tidewaiter.Forbidden, tidewaiter.Throttled, tidewaiter.Unavailable:
+		return true
+	}
+	return ctx.Err() != nil
+}
+
+// image reads the config of an image's manifest. said is the platform as an
+// index has it, or nil.
+func (c *Client) image(ctx context.Context, repository string, m Manifest, d Document, said *tidewaiter.Platform) Child {
+	child := Child{Kind: d.Kind, Reason: d.Reason, Image: tidewaiter.Image{
+		Digest: m.Digest, MediaType: m.MediaType, ID: d.Config.Digest, Layers: d.Layers, Size: d.Config.Size,
+	}}
+	if said != nil {
+		child.Platform = *said
+	}
+	if d.Kind == KindSchema1 {
+		return child
+	}
+	for _, l := range d.Layers {
+		if child.Size > math.MaxInt64-l.Size {
+			child.Err = failure(tidewaiter.Invalid, ReasonAnswer, "the layers of a manifest have no size that can be added up")
+			return child
+		}
+		child.Size += l.Size
+	}
+	platform, diffIDs, err := c.readConfig(ctx, repository, d)
+	if err != nil {
+		child.Err = err
+		return child
+	}
+	child.DiffIDs = diffIDs
+	if said == nil || said.OS == "" || said.Architecture == "" {
+		child.Platform = platform
+	}
+	if child.Kind == KindImage && (platform.OS == "windows" || child.Platform.OS == "windows") {
+		child.Kind, child.Reason = KindWindows, "it is an image for Windows; only Linux images are scanned"
+	}
+	return child
+}
+
+// readConfig gets and checks the config of an image.
+func (c *Client) readConfig(ctx context.Context, repository string, d Document) (tidewaiter.Platform, []tidewaiter.Digest, error) {
+	if d.Config.Size > MaxConfig {
+		return tidewaiter.Platform{}, nil, failure(tidewaiter.TooLarge, ReasonLimit, "an image has a config of more than %d bytes", MaxConfig)
+	}
+	var body []byte
+	blob, err := c.Blob(ctx, repository, d.Config)
+	if err == nil {
+		body, err = io.ReadAll(blob)
+		_ = blob.Close()
+	}
+	if err != nil {
+		return tidewaiter.Platform{}, nil, err
+	}
+	return parseConfig(body, len(d.Layers))
+}
+
+// parseConfig reads the config of an image with so many layers.
+func parseConfig(body []byte, layers int) (tidewaiter.Platform, []tidewaiter.Digest, error) {
+	var raw struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+		OSVersion    string `json:"os.version"`
+		RootFS       struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return tidewaiter.Platform{}, nil, failure(tidewaiter.Invalid, ReasonAnswer, "the config of an image cannot be read: it is no JSON of a config's form")
+	}
+	if len(raw.RootFS.DiffIDs) != layers {
+		return tidewaiter.Platform{}, nil, failure(tidewaiter.Invalid, ReasonAnswer, "an image has %d layers in its manifest and %d in its config", layers, len(raw.RootFS.DiffIDs))
+	}
+	ids := make([]tidewaiter.Digest, layers)
+	for i, s := range raw.RootFS.DiffIDs {
+		var err error
+		if ids[i], err = tidewaiter.ParseDigest(s); err != nil {
+			return tidewaiter.Platform{}, nil, tidewaiter.Wrap(tidewaiter.Invalid, &Failure{Reason: ReasonDigest, Err: err}, "the config of an image names a digest that is none")
+		}
+	}
+	p := tidewaiter.Platform{OS: raw.OS, Architecture: raw.Architecture, Variant: raw.Variant, OSVersion: raw.OSVersion}
+	return p, ids, nil
+}
