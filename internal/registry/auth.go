@@ -75,9 +75,10 @@ func (c *credential) authorize(r *http.Request, to Origin, scope string) {
 	}
 }
 
-// answer reacts to a 401 of the registry: it remembers that Basic is wanted,
-// or fetches a token. Then the request may be sent once more.
-func (c *credential) answer(ctx context.Context, challenges []Challenge, scope string, send func(*http.Request) (*http.Response, error)) error {
+// answer reacts to a 401 of the registry to a request that held the header sent
+// as its Authorization: it remembers that Basic is wanted, or fetches a token.
+// Then the request may be sent once more.
+func (c *credential) answer(ctx context.Context, challenges []Challenge, scope, sent string, send func(*http.Request) (*http.Response, error)) error {
 	i := slices.IndexFunc(challenges, func(ch Challenge) bool { return ch.Scheme == "bearer" || ch.Scheme == "basic" })
 	if i < 0 {
 		return failure(tidewaiter.Unauthenticated, ReasonAnswer, "%s asks for a kind of authentication other than basic and bearer; check that it is a registry", c.registry)
@@ -85,7 +86,7 @@ func (c *credential) answer(ctx context.Context, challenges []Challenge, scope s
 	if challenges[i].Scheme == "basic" {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.basic || c.username == "" {
+		if strings.HasPrefix(sent, "Basic ") || c.username == "" {
 			return statusError(401, c.registry)
 		}
 		c.basic = true

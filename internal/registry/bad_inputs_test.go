@@ -177,6 +177,43 @@ func TestTokenHosts(t *testing.T) {
 	if thief.requests() > 0 {
 		t.Error("the redirect of a token service was followed")
 	}
+
+	// A listed host does not get it over plain http.
+	plain := newBad(t, false, nil)
+	own = newBad(t, true, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+plain.URL+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	c = own.config(t)
+	c.TokenHosts = []string{strings.TrimPrefix(plain.URL, "http://")}
+	wantError(t, newClient(t, c, registry.Options{}).Ping(t.Context()), tidewaiter.Invalid, registry.ReasonRealm)
+	if plain.requests() > 0 {
+		t.Error("a token service was asked over plain http")
+	}
+}
+
+// Many requests at once, none of which knows yet what the registry wants.
+func TestFirstRequestsAtOnce(t *testing.T) {
+	var gate sync.WaitGroup
+	gate.Add(8)
+	b := newBad(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			gate.Done()
+			gate.Wait() // until all have come without a credential
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	client := newClient(t, b.config(t), registry.Options{Attempts: 1})
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- client.Ping(t.Context()) }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Bad input 15.
@@ -336,6 +373,12 @@ func TestEndlessList(t *testing.T) {
 	wantError(t, list(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", `</v2/team/app/tags/list?n=1&last=x>; rel="next"`)
 		fmt.Fprint(w, `{"tags":["x"]}`)
+	}), tidewaiter.Invalid, registry.ReasonAnswer)
+	turn := 0
+	wantError(t, list(func(w http.ResponseWriter, _ *http.Request) { // two pages that lead to each other
+		turn = 1 - turn
+		w.Header().Set("Link", fmt.Sprintf(`</v2/team/app/tags/list?last=%d>; rel="next"`, turn))
+		fmt.Fprintf(w, `{"tags":["t%d"]}`, turn)
 	}), tidewaiter.Invalid, registry.ReasonAnswer)
 	n := 0
 	wantError(t, list(func(w http.ResponseWriter, _ *http.Request) {

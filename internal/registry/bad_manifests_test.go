@@ -235,7 +235,6 @@ func TestBadBlobs(t *testing.T) {
 		return err
 	}
 	stream := func(w http.ResponseWriter, s string) {
-		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush() // so that there is no Content-Length
 		fmt.Fprint(w, s)
 	}
@@ -246,6 +245,11 @@ func TestBadBlobs(t *testing.T) {
 	wantError(t, read(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "short") }), tidewaiter.Invalid, registry.ReasonDigest)
 	wantError(t, read(func(w http.ResponseWriter, _ *http.Request) { stream(w, "short") }), tidewaiter.Unavailable, registry.ReasonNetwork)
 	wantError(t, read(func(w http.ResponseWriter, _ *http.Request) { stream(w, body+body) }), tidewaiter.Invalid, registry.ReasonDigest)
+	wantError(t, read(func(w http.ResponseWriter, r *http.Request) { // endless
+		for r.Context().Err() == nil {
+			stream(w, body)
+		}
+	}), tidewaiter.Invalid, registry.ReasonDigest)
 	wantError(t, read(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "10")
 		fmt.Fprint(w, "01234")

@@ -173,7 +173,7 @@ func (c *Client) authenticated(ctx context.Context, q Request) (*http.Response, 
 	drop(res)
 	short, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	err = c.cred.answer(short, ParseChallenges(res.Header), q.Scope, func(r *http.Request) (*http.Response, error) {
+	err = c.cred.answer(short, ParseChallenges(res.Header), q.Scope, res.Request.Header.Get("Authorization"), func(r *http.Request) (*http.Response, error) {
 		o, _ := originOf(r.URL)
 		return c.send(r, o)
 	})
