@@ -6,7 +6,6 @@ package access
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -292,7 +291,7 @@ func (k *check) list(ctx context.Context) (registry.Repository, registry.Tag, bo
 			break
 		}
 		for t, err := range k.connector.Tags(ctx, r) {
-			if errors.Is(ctx.Err(), context.Canceled) || err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound {
+			if err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound { // gone meanwhile
 				k.fail(List, time.Since(started), err)
 				return r, t, false
 			}

@@ -193,6 +193,24 @@ func TestCredentials(t *testing.T) {
 	want(t, check(t, h.Config()), "soofss", access.RequestAPIError, "member of the projects")
 }
 
+// A token service that does not answer is not taken for the registry.
+func TestTokenServiceGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	f := registrytest.NewOCI(t, content(), true)
+	f.Fault(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+l.Addr().String()+`/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	c := f.Config()
+	c.TokenHosts = []string{l.Addr().String()}
+	want(t, check(t, c), "soofss", access.RequestAPIError, "sends us", l.Addr().String(), "nothing listens")
+}
+
 func TestNoCatalog(t *testing.T) {
 	f := registrytest.NewOCI(t, content(), false)
 	f.Fault(func(w http.ResponseWriter, r *http.Request) bool {

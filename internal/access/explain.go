@@ -88,6 +88,8 @@ func explainNetwork(err error, c registry.Config) string {
 	what := "registry"
 	if c.Proxy != "" {
 		what = "proxy"
+	} else if f, ok := errors.AsType[*registry.Failure](err); ok && f.At.Host != "" && f.At != c.Origin() {
+		what = "host to which the registry sends us (" + clean(f.At.String()) + ")"
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		switch {
@@ -106,7 +108,7 @@ func explainNetwork(err error, c registry.Config) string {
 		strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
 		return errNoTLS
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("the %s's machine answers, but nothing listens on this port; check the port, and that the %s runs", what, what)
+		return fmt.Sprintf("the machine of the %s answers, but nothing listens on this port; check the port, and that the program runs", what)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return fmt.Sprintf("there is no way from here to the %s; check routes and firewalls", what)
 	case errors.Is(err, syscall.ECONNRESET):

@@ -44,7 +44,7 @@ func newCredential(c Config, now func() time.Time) (*credential, error) {
 	username, password := c.login()
 	cred := &credential{
 		username: username, password: password, now: now,
-		registry: addressOrigin(c.protocol(), c.Address),
+		registry: c.Origin(),
 		tokens:   make(map[string]token),
 	}
 	if strings.Contains(c.Username, ":") {

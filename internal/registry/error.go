@@ -40,6 +40,7 @@ type Failure struct {
 	Reason Reason
 	Status int       // HTTP status, or 0
 	Until  time.Time // rate limited: when to come again, or zero
+	At     Origin    // network failures: who did not answer, if known
 	Err    error     // the cause, or nil
 }
 
@@ -91,7 +92,7 @@ func networkError(err error, to Origin) error {
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		reason, message = ReasonTimeout, "%s does not answer in time; check the network, the proxy, and the load of the registry"
 	}
-	return tidewaiter.Wrap(tidewaiter.Unavailable, &Failure{Reason: reason, Err: err}, message, to)
+	return tidewaiter.Wrap(tidewaiter.Unavailable, &Failure{Reason: reason, At: to, Err: err}, message, to)
 }
 
 // statusError returns the error of an answer that is no success.

@@ -152,10 +152,11 @@ func (c Config) protocol() string {
 	return "https"
 }
 
+// Origin returns where the registry is.
+func (c Config) Origin() Origin { return addressOrigin(c.protocol(), c.Address) }
+
 // String returns the type and the address: see [Config].
-func (c Config) String() string {
-	return string(c.Type) + " at " + addressOrigin(c.protocol(), c.Address).String()
-}
+func (c Config) String() string { return string(c.Type) + " at " + c.Origin().String() }
 
 // GoString is String, for %#v.
 func (c Config) GoString() string { return c.String() }

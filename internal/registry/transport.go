@@ -16,7 +16,7 @@ import (
 // authorities, its proxy. The environment's proxy settings are not read: they
 // are for the caller to put into the configuration.
 func newTransport(c Config, o Options) (*http.Transport, *guard, error) {
-	origin := addressOrigin(c.protocol(), c.Address)
+	origin := c.Origin()
 	g := &guard{registry: origin.hostport(), resolver: o.Resolver}
 	if _, _, ok := c.AccessKey(); ok {
 		if api, err := c.SWRAPI(); err == nil {
