@@ -143,13 +143,9 @@ func (p *program) remoteClient(server, credentials, ca string) (*client, error) 
 	if keys.accessKey == "" || keys.secretKey == "" {
 		return nil, wrongConfig("credentials", "they are missing; name a file with access_key and secret_key, or set TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY")
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if ca != "" {
-		pool, err := readCertificates("ca", ca)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	transport, err := newTransport(ca)
+	if err != nil {
+		return nil, err
 	}
 	keys.next = transport
 	return &client{
@@ -159,6 +155,20 @@ func (p *program) remoteClient(server, credentials, ca string) (*client, error) 
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// newTransport returns what connections are made with: it trusts the
+// authorities of a file, or for "" those of the system.
+func newTransport(ca string) (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if ca != "" {
+		pool, err := readCertificates("ca", ca)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return transport, nil
 }
 
 // signingTransport signs requests with AK/SK.

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 
@@ -87,14 +85,8 @@ func (p *program) componentPush() *cobra.Command {
 					return err
 				}
 			}
-			if ca != "" {
-				pool, err := readCertificates("ca", ca)
-				if err != nil {
-					return err
-				}
-				t := http.DefaultTransport.(*http.Transport).Clone()
-				t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-				o.Transport = t
+			if o.Transport, err = newTransport(ca); err != nil {
+				return err
 			}
 			return p.pushComponent(cmd.Context(), cmd, o, keysFolder(keys, data))
 		},

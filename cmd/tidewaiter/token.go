@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,13 +32,9 @@ func (p *program) tokenCommand() *cobra.Command {
 				}
 				f.Endpoint = strings.TrimSuffix(server, "/")
 			}
-			transport := http.DefaultTransport.(*http.Transport).Clone()
-			if ca != "" {
-				pool, err := readCertificates("ca", ca)
-				if err != nil {
-					return err
-				}
-				transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+			transport, err := newTransport(ca)
+			if err != nil {
+				return err
 			}
 			token, err := signIn(cmd, &http.Client{
 				Transport: transport, Timeout: time.Minute,

@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
-	"strings"
+
+	"github.com/danielgtaylor/huma/v2/queryparam"
 
 	"github.com/tidewaiter/tidewaiter"
 )
@@ -13,7 +16,7 @@ const MaxToken = 32768
 
 // authenticate finds out who sent the request. A token wins over a signature:
 // the vendor's SDK signs even where the caller adds a token of their own.
-func (g *Gateway) authenticate(r *http.Request, bodySHA256 string) (*tidewaiter.Caller, error) {
+func (g *Gateway) authenticate(r *http.Request, body []byte) (*tidewaiter.Caller, error) {
 	if c, ok := r.Context().Value(localCallerKey{}).(*tidewaiter.Caller); ok {
 		return c, nil
 	}
@@ -31,7 +34,8 @@ func (g *Gateway) authenticate(r *http.Request, bodySHA256 string) (*tidewaiter.
 	if r.Header.Get("Authorization") == "" {
 		return nil, tidewaiter.Errorf(tidewaiter.Unauthenticated, "x-auth-token not found")
 	}
-	return g.identity.AuthenticateSignature(r.Context(), r, bodySHA256)
+	sum := sha256.Sum256(body)
+	return g.identity.AuthenticateSignature(r.Context(), r, hex.EncodeToString(sum[:]))
 }
 
 // protect returns the handler of one operation behind everything that must be
@@ -50,12 +54,12 @@ func (g *Gateway) protect(op *Operation, next http.Handler) http.Handler {
 }
 
 func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, info *Info, op *Operation) error {
-	sum, err := readBody(w, r)
+	body, err := readBody(w, r)
 	if err != nil {
 		return err
 	}
 	if !op.Public {
-		caller, err := g.authenticate(r, sum)
+		caller, err := g.authenticate(r, body)
 		if err != nil {
 			return err
 		}
@@ -80,10 +84,8 @@ func authorize(caller *tidewaiter.Caller, r *http.Request, op *Operation) error 
 		return tidewaiter.Errorf(tidewaiter.Forbidden,
 			"the header X-Project-Id names another project than the path; send the same in both")
 	}
-	var enterpriseProject string
-	if strings.Contains(r.URL.RawQuery, "enterprise_project_id=") {
-		enterpriseProject = r.URL.Query().Get("enterprise_project_id")
-	}
+	// Read as the handler reads it, so that both see the same.
+	enterpriseProject := queryparam.Get(r.URL.RawQuery, "enterprise_project_id")
 	return caller.Authorize(op.Action, project, enterpriseProject, op.Exempt)
 }
 

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -43,26 +41,22 @@ func checkSize(r *http.Request) error {
 	return nil
 }
 
-// readBody reads the whole body, puts it back into the request for the next
-// reader, and returns its SHA-256 in hex.
-func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
+// readBody reads the whole body, and puts it back into the request for the next
+// reader.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return emptySHA256, nil
+		return nil, nil
 	}
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return "", tidewaiter.Errorf(tidewaiter.TooLarge, "Bad request: the body is larger than %d bytes", MaxBody)
+			return nil, tidewaiter.Errorf(tidewaiter.TooLarge, "Bad request: the body is larger than %d bytes", MaxBody)
 		}
-		return "", tidewaiter.Wrap(tidewaiter.Invalid, err, "the body could not be read to its end")
+		return nil, tidewaiter.Wrap(tidewaiter.Invalid, err, "the body could not be read to its end")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(b))
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
+	return b, nil
 }
-
-// emptySHA256 is the SHA-256 of nothing.
-const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // recovered answers a request whose handler panicked. The panic's value may
 // hold anything, so only its type is logged, and its text where it comes from
