@@ -23,16 +23,16 @@ import (
 )
 
 // Type says which product a registry is.
-type Type string
+type Type = tidewaiter.RegistryType
 
 // The products.
 const (
-	Harbor        Type = "Harbor"
-	Jfrog         Type = "Jfrog"
-	SwrPrivate    Type = "SwrPrivate"
-	SwrShared     Type = "SwrShared"
-	SwrEnterprise Type = "SwrEnterprise"
-	Other         Type = "Other" // anything that speaks the OCI distribution specification
+	Harbor        = tidewaiter.RegistryHarbor
+	Jfrog         = tidewaiter.RegistryJfrog
+	SwrPrivate    = tidewaiter.RegistrySwrPrivate
+	SwrShared     = tidewaiter.RegistrySwrShared
+	SwrEnterprise = tidewaiter.RegistrySwrEnterprise
+	Other         = tidewaiter.RegistryOther
 )
 
 // Config is what the scan component is told about a registry. It holds secrets:
