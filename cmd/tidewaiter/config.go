@@ -42,6 +42,9 @@ type Config struct {
 	KeystoneURL     string        `koanf:"keystone-url"`
 	KeystoneCA      string        `koanf:"keystone-ca"`
 	TokenLifetime   time.Duration `koanf:"token-lifetime"`
+	LocalCluster    bool          `koanf:"local-cluster"`
+	SyncAt          string        `koanf:"sync-at"`
+	ImageRetention  time.Duration `koanf:"image-retention"`
 }
 
 // configError is a mistake in the configuration: one line that names the key,
@@ -71,6 +74,9 @@ func addConfigFlags(fs *pflag.FlagSet) {
 	fs.String("keystone-url", "", "`URL` of an external Keystone v3 whose tokens are taken as well, such as https://keystone.example.com:5000/v3")
 	fs.String("keystone-ca", "", "PEM `file` with the authorities that Keystone's certificate may come from (default: the system's)")
 	fs.Duration("token-lifetime", 24*time.Hour, "how long an issued token is good for")
+	fs.Bool("local-cluster", true, "run a scan component in this process; false leaves all contact with registries to attached clusters")
+	fs.String("sync-at", "01:00", "`time` of day, in the zone of TZ, at which registries are synchronised: HH:MM, or off")
+	fs.Duration("image-retention", 7*24*time.Hour, "how long an image that has gone from its registry is kept, with its results")
 }
 
 // addStoreFlags defines the flags that say where the data is; the commands that
@@ -154,7 +160,7 @@ func decodeConfig(k *koanf.Koanf) (*Config, error) {
 		Data: k.String("data"), Listen: k.String("listen"), PublicURL: k.String("public-url"),
 		TLSCert: k.String("tls-cert"), TLSKey: k.String("tls-key"), Database: k.String("database"),
 		Keys: k.String("keys"), LogFormat: k.String("log-format"), LogLevel: k.String("log-level"),
-		MetricsListen: k.String("metrics-listen"), ComponentMirror: k.String("component-mirror"),
+		MetricsListen: k.String("metrics-listen"), ComponentMirror: k.String("component-mirror"), SyncAt: k.String("sync-at"),
 		KeystoneURL: k.String("keystone-url"), KeystoneCA: k.String("keystone-ca"),
 	}
 	var err error
@@ -164,6 +170,12 @@ func decodeConfig(k *koanf.Koanf) (*Config, error) {
 	if c.TokenLifetime, err = time.ParseDuration(k.String("token-lifetime")); err != nil ||
 		c.TokenLifetime < time.Minute || c.TokenLifetime > 30*24*time.Hour {
 		return nil, wrongConfig("token-lifetime", "use a duration from 1m to 720h, such as 24h")
+	}
+	if c.LocalCluster, err = strconv.ParseBool(k.String("local-cluster")); err != nil {
+		return nil, wrongConfig("local-cluster", "use true or false")
+	}
+	if c.ImageRetention, err = time.ParseDuration(k.String("image-retention")); err != nil || c.ImageRetention < 0 {
+		return nil, wrongConfig("image-retention", "use a duration such as 168h; 0s keeps nothing")
 	}
 	if c.Keys == "" {
 		c.Keys = filepath.Join(c.Data, "keys")
@@ -184,6 +196,9 @@ func (c *Config) check() error {
 	}
 	if _, err := c.level(); err != nil {
 		return wrongConfig("log-level", "%q is not known; use debug, info, warn or error", c.LogLevel)
+	}
+	if _, err := time.Parse("15:04", c.SyncAt); c.SyncAt != "off" && (err != nil || len(c.SyncAt) != 5) {
+		return wrongConfig("sync-at", "it is no time of day; use HH:MM, such as 01:00, or off")
 	}
 	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror, c.checkKeystone} {
 		if err := check(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := &Config{
 		Data: "./tidewaiter-data", Listen: "127.0.0.1:8080", Keys: "tidewaiter-data/keys",
 		LogFormat: "text", LogLevel: "info", TokenLifetime: 24 * time.Hour,
+		LocalCluster: true, SyncAt: "01:00", ImageRetention: 7 * 24 * time.Hour,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the defaults differ (-want +got):\n%s", diff)
@@ -60,6 +62,7 @@ func TestConfigPrecedence(t *testing.T) {
 	keys := []string{
 		"data", "listen", "public-url", "tls-cert", "tls-key", "insecure-http", "database", "keys", "log-format",
 		"log-level", "metrics-listen", "component-mirror", "keystone-url", "keystone-ca", "token-lifetime",
+		"local-cluster", "sync-at", "image-retention",
 	}
 	// From the file, from the environment, from a flag.
 	values := map[string][3]string{
@@ -71,6 +74,9 @@ func TestConfigPrecedence(t *testing.T) {
 		"component-mirror": {"a.example/x", "b.example/x", "c.example/x"},
 		"keystone-url":     {"https://a/v3", "https://b/v3", "https://c/v3"},
 		"token-lifetime":   {"1h", "2h", "3h"},
+		"local-cluster":    {"false", "true", "false"},
+		"sync-at":          {"02:00", "off", "23:59"},
+		"image-retention":  {"1h", "2h", "3h"},
 	}
 	for _, key := range []string{"tls-cert", "tls-key", "keystone-ca"} { // three names of one file
 		values[key] = [3]string{cert, filepath.Dir(cert) + "/./any.pem", filepath.Dir(cert) + "//any.pem"}
@@ -109,7 +115,8 @@ func value(t *testing.T, c *Config, key string) string {
 		"database": c.Database, "keys": c.Keys, "log-format": c.LogFormat, "log-level": c.LogLevel,
 		"metrics-listen": c.MetricsListen, "component-mirror": c.ComponentMirror, "keystone-url": c.KeystoneURL,
 		"keystone-ca": c.KeystoneCA, "token-lifetime": strings.TrimSuffix(c.TokenLifetime.String(), "0m0s"),
-		"insecure-http": map[bool]string{true: "true", false: "false"}[c.InsecureHTTP],
+		"insecure-http": strconv.FormatBool(c.InsecureHTTP), "local-cluster": strconv.FormatBool(c.LocalCluster),
+		"sync-at": c.SyncAt, "image-retention": strings.TrimSuffix(c.ImageRetention.String(), "0m0s"),
 	}
 	v, ok := text[key]
 	if !ok {
@@ -146,6 +153,7 @@ func TestConfigAccepts(t *testing.T) {
 		{"--public-url", "http://[2001:db8::1]:8080"},
 		{"--component-mirror", "registry.example.com:5000/mirror/scan-component"},
 		{"--token-lifetime", "1m"}, {"--token-lifetime", "720h"},
+		{"--sync-at", "off"}, {"--sync-at", "00:00"}, {"--image-retention", "0s"}, {"--local-cluster=false"},
 		{"--config", writeFile(t, "empty.yaml", "")},
 		{"--config", writeFile(t, "comments.yaml", "# nothing\n")},
 	} {
@@ -172,7 +180,7 @@ func TestConfigPageIsComplete(t *testing.T) {
 			documented[strings.Trim(name, "`")] = m[2]
 		}
 	}
-	for _, file := range []string{"bootstrap.json", "tidewaiter.db", "-wal", "-shm", "keys/secret.key", "keys/component.key", "lock"} {
+	for _, file := range []string{"bootstrap.json", "tidewaiter.db", "-wal", "-shm", "keys/secret.key", "keys/component.key", "component/", "lock"} {
 		if _, ok := documented[file]; !ok {
 			t.Errorf("docs/configuration.md does not say what %s in the data folder is", file)
 		}
