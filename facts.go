@@ -9,29 +9,52 @@ import (
 // on the version of the extractors alone, so that a layer is looked into once,
 // whatever images it is in. Each fact belongs to a path: what an image holds is
 // what its layers say about the paths that are left when they are laid over
-// one another.
+// one another (package overlay).
 type LayerFacts struct {
-	DiffID     Digest // of the uncompressed layer
+	DiffID Digest // of the uncompressed layer, as the image's config names it
+	// Verified says that the bytes that were read have this DiffID. Only then may
+	// other images share the facts: an image may claim any DiffID for its bytes.
+	Verified   bool
 	Extractors string // version of the set of extractors
-	Size       int64  // bytes, uncompressed
-	Files      []File // in the order of their paths; the last of a path in the layer
+	Size       int64  // bytes, uncompressed, as far as they were read
+	Files      []File // in the order of [ComparePaths]; the last of a path in the layer
 	Whiteouts  []string
 	Opaque     []string // folders of which nothing beneath shows
 	Packages   []Package
 	Systems    []System
-	Cuts       []Cut // what was not looked into: an image with one is never clean
+	Cuts       []Cut    // what was not looked into: an image with one is never clean
+	Notes      []string // what is odd, but took nothing away: a wrong media type, junk after the end
 }
 
 // File is an entry of a layer.
 type File struct {
-	Path     string // slash-separated, clean, without a leading slash; hostile text
+	Path     string // slash-separated, clean, without a leading slash; hostile text, not always UTF-8
 	Type     FileType
 	Mode     fs.FileMode // permissions, setuid, setgid, sticky
 	UID, GID int
-	Size     int64
-	Modified time.Time
-	Link     string // target of a symbolic link; of a hard link the path
-	SHA256   Digest // of regular files
+	Size     int64     // of regular files, and as SHA256 of hard links
+	Modified time.Time // UTC, whole seconds, in the years 1970 to 9999; else zero
+	Link     string    // target of a symbolic link; of a hard link the path
+	SHA256   Digest    // of regular files, and of hard links whose target is in the same layer
+}
+
+// ComparePaths orders paths as a walk through their tree does: a folder comes
+// right before what is in it.
+func ComparePaths(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] == b[i] {
+			continue
+		}
+		switch {
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return +1
+		}
+		return int(a[i]) - int(b[i])
+	}
+	return len(a) - len(b)
 }
 
 // FileType says what an entry of a layer is.

@@ -12,7 +12,8 @@ type Work struct {
 	Subject   string // the id of what it is about: a registry, or for ShareKeyWork a component
 	State     WorkState
 
-	Attempt  int    // counts the leases
+	Attempt  int    // counts the leases, and never goes back
+	Failures int    // leases that came to nothing
 	Owner    string // the component that holds or held the lease, ""
 	Deadline time.Time
 	// NotBefore is when it may be leased; later than Created after a failure.
@@ -24,6 +25,10 @@ type Work struct {
 	Finished time.Time // zero until State is done, failed or stopped
 	Failure  string    // why it failed, in words, or ""
 }
+
+// MaxAttempts is how often work may be begun without coming to an end; then it
+// has failed.
+const MaxAttempts = 5
 
 // WorkKind says what there is to do.
 type WorkKind string

@@ -27,14 +27,26 @@ var mayImport = map[string][]string{
 
 	// Programs: the only places that wire things together.
 	"cmd/tidewaiter":             {"everything"},
-	"cmd/scan-component":         {},
+	"cmd/scan-component":         {"internal/worker", "internal/registry/all"},
 	"internal/component/mkimage": {},
 	"test/vulndb":                {},
 
 	// The APIs.
-	"internal/hssapi":   {"internal/gateway", "internal/uploadcmd"},
-	"internal/iamapi":   {"internal/gateway", "internal/identity"},
-	"internal/adminapi": {"internal/gateway", "internal/identity", "internal/identity/policy"},
+	"internal/hssapi":       {"internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/store"},
+	"internal/iamapi":       {"internal/gateway", "internal/identity"},
+	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd"},
+	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},
+
+	// The server's side of clusters, registries and images.
+	"internal/fleet":     {"internal/store", "internal/protocol", "internal/seal"},
+	"internal/inventory": {"internal/store", "internal/protocol", "internal/seal", "internal/registry"},
+
+	// What server and scan component share.
+	"internal/protocol": {},
+	"internal/seal":     {},
+
+	// The scan component.
+	"internal/worker": {"internal/protocol", "internal/seal", "internal/access", "internal/registry"},
 
 	// The scan component's side of a registry: the connectors meet in one table,
 	// and do not know each other, but that two of them list by plain OCI.
@@ -74,6 +86,7 @@ var dependencies = []dependency{
 		[]string{"internal/gateway", "internal/hssapi", "internal/iamapi", "internal/adminapi"}},
 	{"github.com/google/go-containerregistry", "images, archives and registries",
 		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "cmd/tidewaiter"}},
+	{"filippo.io/age", "sealed credentials", []string{"internal/seal"}},
 	{"golang.org/x/crypto/x509roots/fallback", "CA certificates for the scan component, which has no others",
 		[]string{"internal/component/mkimage", "cmd/scan-component"}},
 	{"golang.org/x/crypto", "argon2id for passwords", []string{"internal/identity"}},

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks, on Debian 12.
+# Installs what the tests need and this machine lacks, on Debian 12: packages,
+# and programs that Debian does not have, which it builds into .tools.
 #
-# Quick when all is there, safe to run again. Needs root for the installation
+# Quick when all is there, safe to run again. Needs root for the packages
 # only. It starts no service: what it installs is switched off, now and after
 # the next boot, and each test starts its own private copy. A service that was
 # there before is left as it is; the tests use their own sockets, ports and
@@ -35,6 +36,8 @@ needs='
 /usr/bin/unshare             util-linux
 /usr/bin/ip                  iproute2
 /usr/bin/ps                  procps
+/usr/sbin/squid              squid
+/usr/lib/squid/basic_ncsa_auth  squid
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
 '
 
@@ -51,8 +54,36 @@ missing() {
 	done <<<"$needs" | sort -u
 }
 
+# build makes .tools/$1 from a package of a Go module at a version, unless it
+# is there. The module of its own makes no other version creep in, and needs no
+# more of the tool's module than its go.mod and its source.
+build() {
+	local program=.tools/$1 module=$2 version=$3 package=$4 folder
+	if [[ -x $program ]]; then return 0; fi
+	say "building $program"
+	mkdir -p .tools
+	folder=$(mktemp -d)
+	printf 'module tools\n\ngo 1.26.0\n\nrequire %s %s\n\ntool %s\n' "$module" "$version" "$package" >"$folder/go.mod"
+	# Moved in place when done, so that a build that was cut short is not taken for it.
+	if ! (cd "$folder" && CGO_ENABLED=0 GOWORK=off go build -mod=mod -trimpath -ldflags='-s -w' -o "$folder/program" "$package" &&
+		mv "$folder/program" "$OLDPWD/$program.$$" && mv "$OLDPWD/$program.$$" "$OLDPWD/$program") >"$folder/log" 2>&1; then
+		cat "$folder/log" >&2
+		rm -rf "$folder"
+		exit 1
+	fi
+	rm -rf "$folder"
+}
+
+# Registries that the tests connect to; test/e2e/registry_test.go names them.
+programs() {
+	cd "$(dirname "${BASH_SOURCE[0]}")/.."
+	build distribution-v3.1.2 github.com/distribution/distribution/v3 v3.1.2 github.com/distribution/distribution/v3/cmd/registry
+	build olareg-v0.1.2 github.com/olareg/olareg v0.1.2 github.com/olareg/olareg/cmd/olareg
+}
+
 packages=$(missing)
 if [[ -z $packages ]]; then
+	programs
 	exit 0
 fi
 # shellcheck disable=SC2086 # a list of words
@@ -110,4 +141,5 @@ if [[ -n $left ]]; then
 	say "this script knows Debian 12; on another release the names may differ"
 	exit 1
 fi
+programs
 say "done"

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -17,7 +18,41 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			s := newServer(t)
+			e.Defer(func() {
+				s.CloseClientConnections()
+				s.Close()
+			})
+			e.Values["server"] = s
+			e.Setenv("SERVER", s.URL)
+			e.Setenv("HOSTNAME", "host")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// asked PATH... waits until a component has asked for these, in order.
+			"asked": func(ts *testscript.TestScript, _ bool, args []string) {
+				s := ts.Value("server").(*server)
+				for _, want := range args {
+					if got := <-s.asked; got != want {
+						ts.Fatalf("the component asks for %s, want %s", got, want)
+					}
+				}
+			},
+			// terminate does what docker stop does, to all that run.
+			"terminate": func(ts *testscript.TestScript, _ bool, _ []string) {
+				for _, cmd := range ts.BackgroundCmds() {
+					ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+				}
+			},
+			// remove makes the server forget all components.
+			"remove": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Value("server").(*server).removed.Store(true)
+			},
+		},
+	})
 }
 
 // A full disk under the output is a failure.
@@ -115,6 +150,36 @@ func TestWritableDirs(t *testing.T) {
 	got := strings.Join(check.writableDirs(), "|")
 	if want := "/mnt/a b|/tmp"; got != want {
 		t.Errorf("writable folders %q, want %q", got, want)
+	}
+}
+
+func TestStateFolder(t *testing.T) {
+	const (
+		root   = "22 1 0:21 / / rw - overlay overlay rw\n"
+		volume = "23 22 0:22 / /var/lib/tidewaiter rw - ext4 /dev/sda1 rw\n"
+		beside = "23 22 0:22 / /var/lib/tide rw - ext4 /dev/sda1 rw\n"
+		disk   = "22 1 0:21 / / rw - ext4 /dev/sda1 rw\n"
+	)
+	for _, tt := range []struct {
+		name, mounts, file string
+		writable           bool
+		want               string
+	}{
+		{"volume", root + volume, "var/lib/tidewaiter/lock", true, "/var/lib/tidewaiter, writable"},
+		{"no container", disk, "var/lib/tidewaiter/lock", true, "/var/lib/tidewaiter, writable"},
+		{"no volume", root + beside, "var/lib/tidewaiter/lock", true, "goes with the container"},
+		{"read only", root, "var/lib/tidewaiter/lock", false, "not writable for uid"},
+		{"missing", root, "etc/passwd", false, "not there: mount a volume"},
+		{"to be made", disk, "etc/passwd", true, "not there yet"},
+		{"a file", disk, "var/lib/tidewaiter", false, "not there: mount a volume"},
+	} {
+		check := selfCheck{
+			root:     mapFS(map[string]string{"proc/self/mountinfo": tt.mounts, tt.file: ""}),
+			writable: func(string) bool { return tt.writable },
+		}
+		if got := check.state("/var/lib/tidewaiter"); !strings.HasSuffix(got, tt.want) && !strings.Contains(got, tt.want) || strings.Contains(tt.want, ", writable") && got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ func (c selfCheck) report(out *bytes.Buffer) error {
 	} else {
 		line("writable folders", "none")
 	}
+	line("state folder", "%s", c.state(cmp.Or(c.getenv("TIDEWAITER_STATE"), defaultState)))
 	if limit := c.memoryLimit(); limit > 0 {
 		line("memory limit", "%d MiB (%d bytes)", limit>>20, limit)
 	} else {
@@ -115,6 +116,41 @@ func (c selfCheck) writableDirs() []string {
 		return dir == "/proc" || strings.HasPrefix(dir, "/proc/") ||
 			dir == "/sys" || strings.HasPrefix(dir, "/sys/") || !c.writable(dir)
 	})
+}
+
+// state says whether the state folder can be used.
+func (c selfCheck) state(dir string) string {
+	switch info, err := fs.Stat(c.root, strings.TrimPrefix(path.Clean(dir), "/")); {
+	case err != nil && c.writable(path.Dir(dir)):
+		return dir + ", not there yet"
+	case err != nil || !info.IsDir():
+		return dir + ", not there: mount a volume before you use run"
+	case !c.writable(dir):
+		return fmt.Sprintf("%s, not writable for uid %d: mount a volume before you use run", dir, os.Getuid())
+	case !c.lasting(dir):
+		return dir + ", writable, and goes with the container: mount a volume before you use run"
+	}
+	return dir + ", writable"
+}
+
+// lasting tells whether what is written to a folder outlives the container: it
+// is not on the overlay that containers have as their root.
+func (c selfCheck) lasting(dir string) bool {
+	mounts, _ := fs.ReadFile(c.root, "proc/self/mountinfo")
+	longest, overlay := "", false
+	for line := range strings.Lines(string(mounts)) {
+		mount, source, _ := strings.Cut(line, " - ") // proc_pid_mountinfo(5): then the file system's type
+		f := strings.Fields(mount)
+		if len(f) < 5 {
+			continue
+		}
+		point := unescapeMount(f[4])
+		within := point == "/" || dir == point || strings.HasPrefix(dir, point+"/")
+		if within && len(point) >= len(longest) {
+			longest, overlay = point, strings.Contains(strings.Fields(source + " ?")[0], "overlay")
+		}
+	}
+	return !overlay
 }
 
 func unescapeMount(s string) string {

@@ -73,7 +73,7 @@ func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *client
 		return err
 	}
 	defer closeInto(&err, state)
-	handler, caller, err := state.adminHandler(cmd.Context())
+	handler, caller, err := state.adminHandler(cmd.Context(), config)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,13 @@ pages for them say.
 		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", op.Name, op.Action, exempt)
 	}
 	b.WriteString("\n## Administration\n\nThe operations under /tidewaiter/v1, for the account as a whole.\n\n| operation | request | action |\n|---|---|---|\n")
-	for _, row := range administration(t) {
+	rows := native(t)
+	for _, row := range rows["iam:"] {
+		b.WriteString(row)
+	}
+	b.WriteString("\n## Clusters, and what registries have beyond the contract\n\nOperations under /tidewaiter/v1 that belong to a project. To change a cluster that\n" +
+		"every project may use, the permission has to be for the whole account.\n\n| operation | request | action |\n|---|---|---|\n")
+	for _, row := range rows["hss:"] {
 		b.WriteString(row)
 	}
 	b.WriteString(`
@@ -70,16 +76,17 @@ do so with their own.
 	}
 }
 
-// administration returns a row of the table for each operation of adminapi.
-func administration(t *testing.T) []string {
+// native returns a row of a table for each operation of adminapi, by the service
+// that its action begins with.
+func native(t *testing.T) map[string][]string {
 	t.Helper()
 	g, err := gateway.New(gateway.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	api := g.NewAPI(tidewaiter.Version)
-	adminapi.Register(api, nil)
-	var rows []string
+	adminapi.Register(api, adminapi.Options{})
+	rows := map[string][]string{}
 	for path, item := range api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op == nil {
@@ -87,12 +94,15 @@ func administration(t *testing.T) []string {
 			}
 			_, action, ok := strings.Cut(op.Description, "`")
 			action, _, _ = strings.Cut(action, "`")
-			if !ok || !strings.HasPrefix(action, "iam:") {
+			service := action[:strings.Index(action, ":")+1]
+			if !ok || service != "iam:" && service != "hss:" {
 				t.Errorf("%s needs no permission: %q", op.OperationID, op.Description)
 			}
-			rows = append(rows, fmt.Sprintf("| %s | `%s %s` | `%s` |\n", op.OperationID, op.Method, path, action))
+			rows[service] = append(rows[service], fmt.Sprintf("| %s | `%s %s` | `%s` |\n", op.OperationID, op.Method, path, action))
 		}
 	}
-	slices.Sort(rows)
+	for _, list := range rows {
+		slices.Sort(list)
+	}
 	return rows
 }

@@ -13,9 +13,11 @@ import (
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/component"
+	"github.com/tidewaiter/tidewaiter/internal/componentapi"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 	"github.com/tidewaiter/tidewaiter/internal/iamapi"
+	"github.com/tidewaiter/tidewaiter/internal/protocol"
 )
 
 // newHandler puts everything that the server answers behind the gateway.
@@ -38,9 +40,11 @@ func newHandler(c *Config, endpoint string, s *state, log *slog.Logger, metrics 
 	}
 
 	api := g.NewAPI(tidewaiter.Version)
-	hssapi.Register(api, hssapi.Options{Component: describeComponent(c, endpoint, bundle)})
+	described := describeComponent(c, endpoint, bundle)
+	hssapi.Register(api, hssapi.Options{Component: described, Fleet: s.fleet, Inventory: s.inventory})
 	iamapi.Register(api, iamapi.Options{Identity: s.identity, Endpoint: endpoint})
-	adminapi.Register(api, s.identity)
+	adminapi.Register(api, s.adminOptions(endpoint, described))
+	api.Handle(protocol.Prefix+"/", componentapi.New(componentapi.Options{Fleet: s.fleet, Inventory: s.inventory, Logger: log}))
 	api.Handle("/components/", files)
 	api.Handle("/v2/", files)
 	api.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -70,6 +74,19 @@ func describeComponent(c *Config, endpoint string, b *component.Bundle) hssapi.C
 	return d
 }
 
+// endpointSetting is the row in which a server leaves the URL under which it is
+// reached, for the commands that work on its data folder.
+const endpointSetting = "endpoint"
+
+// adminOptions are the parts of the administration API. endpoint is where
+// components reach the server.
+func (s *state) adminOptions(endpoint string, c hssapi.Component) adminapi.Options {
+	return adminapi.Options{
+		Identity: s.identity, Fleet: s.fleet, Inventory: s.inventory,
+		Component: adminapi.Component{Server: endpoint, Repository: c.Repository, Digest: c.Digest},
+	}
+}
+
 // readiness answers 200 while the server takes requests and its database
 // answers.
 func readiness(s *state, ready *atomic.Bool) http.Handler {
@@ -86,7 +103,7 @@ func readiness(s *state, ready *atomic.Bool) http.Handler {
 
 // adminHandler returns the administration API for an operator on this machine,
 // who is a root user of the account there is.
-func (s *state) adminHandler(ctx context.Context) (http.Handler, *tidewaiter.Caller, error) {
+func (s *state) adminHandler(ctx context.Context, c *Config) (http.Handler, *tidewaiter.Caller, error) {
 	caller, err := s.identity.Operator(ctx, "")
 	if err != nil {
 		return nil, nil, err
@@ -95,7 +112,15 @@ func (s *state) adminHandler(ctx context.Context) (http.Handler, *tidewaiter.Cal
 	if err != nil {
 		return nil, nil, err
 	}
+	bundle, _, err := openComponent(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	endpoint, err := s.db.Setting(ctx, endpointSetting)
+	if err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound {
+		return nil, nil, err
+	}
 	api := g.NewAPI(tidewaiter.Version)
-	adminapi.Register(api, s.identity)
+	adminapi.Register(api, s.adminOptions(endpoint, describeComponent(c, endpoint, bundle)))
 	return g.Wrap(api), caller, nil
 }

@@ -109,16 +109,22 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 		servers, listeners = append(servers, newServer(mux, log)), append(listeners, l)
 		log.InfoContext(ctx, "metrics", "url", "http://"+l.Addr().String()+"/metrics")
 	}
-	first, err := state.bootstrap(ctx, c, endpoint)
+	if err := state.db.PutSetting(ctx, endpointSetting, endpoint); err != nil {
+		return err
+	}
+	stopParts, err := startParts(ctx, c, state, handler, log)
 	if err != nil {
 		return err
+	}
+	first, err := state.bootstrap(ctx, c, endpoint)
+	if err != nil {
+		return errors.Join(err, stopParts())
 	}
 
 	failed := make(chan error, len(servers))
 	for i, s := range servers {
 		go func() { failed <- s.Serve(listeners[i]) }()
 	}
-	defer startPurging(ctx, state.identity, purgeEvery, log)()
 	ready.Store(true)
 	log.InfoContext(ctx, "ready", "endpoint", endpoint, "version", tidewaiter.Version, "took", time.Since(start))
 	p.greet(c, endpoint, first)
@@ -126,9 +132,9 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 	select {
 	case <-ctx.Done():
 	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
+		return errors.Join(fmt.Errorf("serve: %w", err), stopParts())
 	}
-	return shutDown(servers, &ready, log)
+	return shutDown(servers, &ready, stopParts, log)
 }
 
 // tuneGC lets the heap grow to 16 MB before the first collection. What lives on
@@ -149,15 +155,16 @@ func listen(key, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// shutDown ends the servers: no new requests, the running ones may finish.
-func shutDown(servers []*http.Server, ready *atomic.Bool, log *slog.Logger) error {
+// shutDown ends the parts, and then the servers: no new requests, the running
+// ones may finish.
+func shutDown(servers []*http.Server, ready *atomic.Bool, stopParts func() error, log *slog.Logger) error {
 	ready.Store(false)
 	// A second signal ends the program at once.
 	signal.Reset(os.Interrupt, syscall.SIGTERM)
 	log.Info("stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
-	var errs []error
+	errs := []error{stopParts()}
 	for _, s := range servers {
 		if err := s.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop: some requests did not end within %s: %w", shutdownGrace, err))

@@ -8,20 +8,25 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/component"
+	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
 // state is what a server, or an admin command, has open.
 type state struct {
-	lock     *store.Lock // nil for an admin command
-	db       *store.DB
-	identity *identity.Service
+	lock      *store.Lock // nil for an admin command
+	db        *store.DB
+	identity  *identity.Service
+	fleet     *fleet.Service
+	inventory *inventory.Service
 }
 
 // openState opens the data folder and the database for a server: it takes the
@@ -68,7 +73,14 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("identity: %w", err), db.Close())
 	}
-	return &state{db: db, identity: id}, nil
+	f := fleet.New(fleet.Options{Store: db, Logger: log})
+	inv, err := inventory.New(inventory.Options{
+		Store: db, Wake: f.Wake, Location: time.Local, SyncAt: c.SyncAt, Retention: c.ImageRetention, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("inventory: %w", err), db.Close())
+	}
+	return &state{db: db, identity: id, fleet: f, inventory: inv}, nil
 }
 
 // Close closes what is open. The lock goes last: whoever gets it finds a

@@ -122,8 +122,8 @@ func (k *check) add(name StepName, status Status, d time.Duration, format string
 
 func (k *check) fail(name StepName, d time.Duration, err error) {
 	k.failed = true
-	k.report.FailReason = failReason(err)
-	k.add(name, Failed, d, "%s", explain(err, k.config, k.now()))
+	k.report.FailReason = FailReasonOf(err)
+	k.add(name, Failed, d, "%s", Explain(err, k.config, k.now()))
 }
 
 func (k *check) skipRest() {
@@ -133,7 +133,8 @@ func (k *check) skipRest() {
 	}
 }
 
-func failReason(err error) FailReason {
+// FailReasonOf returns the reason in the words of the contract.
+func FailReasonOf(err error) FailReason {
 	switch tidewaiter.KindOf(err) {
 	case tidewaiter.Internal, tidewaiter.Throttled:
 		return ServerError

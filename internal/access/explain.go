@@ -14,9 +14,9 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 )
 
-// explain says in one sentence what is wrong and what to do about it. It uses
+// Explain says in one sentence what is wrong and what to do about it. It uses
 // names from certificates, cleaned, and nothing else that a stranger wrote.
-func explain(err error, c registry.Config, now time.Time) string {
+func Explain(err error, c registry.Config, now time.Time) string {
 	if err == nil {
 		return errUnreached.Error()
 	}

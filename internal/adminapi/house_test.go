@@ -9,22 +9,27 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
+	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
 
 // house is a server with its first account.
 type house struct {
 	*testing.T
-	id    *identity.Service
-	url   string
-	boot  identity.Bootstrap
-	root  *tidewaiter.Caller
-	token string // of the root user, for the domain
+	id        *identity.Service
+	fleet     *fleet.Service
+	inventory *inventory.Service
+	url       string
+	boot      identity.Bootstrap
+	root      *tidewaiter.Caller
+	token     string // of the root user, for the domain
 }
 
 func newHouse(t *testing.T) *house {
@@ -32,16 +37,27 @@ func newHouse(t *testing.T) *house {
 	h := &house{T: t}
 	key, err := identity.LoadOrCreateKey(filepath.Join(t.TempDir(), "secret.key"))
 	h.must(err)
-	h.id, err = identity.New(t.Context(), identity.Options{Store: storetest.Open(t, storetest.SQLite(t)), Key: key})
+	db := storetest.Open(t, storetest.SQLite(t))
+	h.id, err = identity.New(t.Context(), identity.Options{Store: db, Key: key})
+	h.must(err)
+	log := slog.New(slog.DiscardHandler)
+	h.fleet = fleet.New(fleet.Options{Store: db, Logger: log})
+	t.Cleanup(h.fleet.Close)
+	h.inventory, err = inventory.New(inventory.Options{Store: db, Wake: h.fleet.Wake, Location: time.UTC, SyncAt: "off", Logger: log})
 	h.must(err)
 	h.boot, _, err = h.id.Bootstrap(t.Context(), identity.BootstrapOptions{})
 	h.must(err)
 	h.root, err = h.id.Operator(t.Context(), "")
 	h.must(err)
-	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: slog.New(slog.DiscardHandler)})
+	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: log})
 	h.must(err)
 	api := g.NewAPI("test")
-	adminapi.Register(api, h.id)
+	adminapi.Register(api, adminapi.Options{
+		Identity: h.id, Fleet: h.fleet, Inventory: h.inventory, Component: adminapi.Component{
+			Server: "https://tidewaiter.example.com", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
+			Digest: "sha256:" + strings.Repeat("0", 64),
+		},
+	})
 	server := httptest.NewServer(g.Wrap(api))
 	t.Cleanup(server.Close)
 	h.url = server.URL
@@ -97,12 +113,20 @@ func (h *house) as(token, method, path string, body any) answer {
 		h.must(err)
 		text = string(b)
 	}
+	return h.send(method, path, text, func(r *http.Request) {
+		if token != "" {
+			r.Header.Set("X-Auth-Token", token)
+		}
+	})
+}
+
+// send sends a request, once it was prepared.
+func (h *house) send(method, path, text string, prepare func(*http.Request)) answer {
+	h.Helper()
 	r, err := http.NewRequestWithContext(h.Context(), method, h.url+"/tidewaiter/v1"+path, strings.NewReader(text))
 	h.must(err)
 	r.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		r.Header.Set("X-Auth-Token", token)
-	}
+	prepare(r)
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	h.must(err)
 	defer resp.Body.Close()

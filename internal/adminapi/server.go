@@ -1,26 +1,50 @@
-// Package adminapi is this server's own API under /tidewaiter/v1 for the
-// administration of identity: users, projects, enterprise projects, policies,
-// grants and access keys of the caller's account.
+// Package adminapi is this server's own API under /tidewaiter/v1, for what the
+// contract leaves to a console: the administration of identity (users, projects,
+// enterprise projects, policies, grants and access keys of the caller's
+// account), the clusters of scan components, and what a connection to a registry
+// has beyond the contract.
 package adminapi
 
 import (
 	"net/http"
 	"time"
 
+	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 )
 
 const prefix = "/tidewaiter/v1"
 
+// Options are the parts that the operations need.
+type Options struct {
+	Identity  *identity.Service
+	Fleet     *fleet.Service
+	Inventory *inventory.Service
+	Component Component
+}
+
+// Component is what a user needs in order to start a scan component.
+type Component struct {
+	Server     string // URL of this server, such as https://tidewaiter.example.com
+	Repository string // where the image can be pulled from, such as host/tidewaiter/scan-component
+	Digest     string // of the index of all platforms
+}
+
 type server struct {
-	api      *gateway.API
-	identity *identity.Service
+	api       *gateway.API
+	identity  *identity.Service
+	fleet     *fleet.Service
+	inventory *inventory.Service
+	component Component
 }
 
 // Register adds the operations to the API.
-func Register(api *gateway.API, id *identity.Service) {
-	s := &server{api: api, identity: id}
+func Register(api *gateway.API, o Options) {
+	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, component: o.Component}
+	s.registerClusters()
+	s.registerRegistries()
 	s.registerUsers()
 	s.registerAccessKeys()
 	s.registerProjects()
@@ -42,6 +66,14 @@ func operation(name, method, path, resource, verb, summary string) gateway.Opera
 	case http.MethodDelete:
 		op.Status = http.StatusNoContent
 	}
+	return op
+}
+
+// inProject returns an operation on what belongs to a project. The handler asks
+// for the permission, as it finds out the project.
+func inProject(name, method, path string, p permission, summary string) gateway.Operation {
+	op := operation(name, method, path, "", "", summary)
+	op.Group, op.Action, op.AsksItself = "clusters and registries", p.action, true
 	return op
 }
 

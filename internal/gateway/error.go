@@ -165,7 +165,7 @@ func dialectOf(path string) Dialect {
 	switch {
 	case strings.HasPrefix(path, "/v3/"):
 		return IAM
-	case strings.HasPrefix(path, "/tidewaiter/"):
+	case strings.HasPrefix(path, "/tidewaiter/"), strings.HasPrefix(path, "/component/"):
 		return Native
 	}
 	return HSS

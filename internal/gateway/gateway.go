@@ -124,6 +124,9 @@ func (g *Gateway) Wrap(next http.Handler) http.Handler {
 	})
 }
 
+// componentRoute is the pattern of everything that scan components ask for.
+const componentRoute = "/component/v1/"
+
 // done writes the access log and the metrics of one request.
 func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Duration) {
 	route := r.Pattern
@@ -136,8 +139,8 @@ func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Durati
 	switch {
 	case rec.status() >= 500:
 		level = slog.LevelError
-	case rec.status() < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		level = slog.LevelDebug // clients poll; what changes or fails is worth a line
+	case rec.status() < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead || route == componentRoute):
+		level = slog.LevelDebug // clients and components poll; what changes or fails is worth a line
 	}
 	if !g.log.Enabled(r.Context(), level) {
 		return

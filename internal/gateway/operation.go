@@ -28,6 +28,9 @@ type Operation struct {
 	Action string
 	// Exempt operations need no permission from identity-policy principals.
 	Exempt bool
+	// AsksItself says that the handler asks for the Action, since it alone knows
+	// the project that the request is about.
+	AsksItself bool
 	// ChecksItself says that the handler checks the parameters, in better words
 	// than the ranges of its tags would; they are for the document then.
 	ChecksItself bool
@@ -268,6 +271,9 @@ func fromHuma(e *huma.ErrorModel) error {
 	}
 	if first.Location == "" || first.Location == "body" {
 		field = "body"
+	}
+	if strings.HasPrefix(first.Message, "invalid character") { // of a value: it may be a secret's
+		return tidewaiter.InvalidField(field, "it is not valid JSON")
 	}
 	return tidewaiter.InvalidField(field, "%s", first.Message)
 }

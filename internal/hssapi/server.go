@@ -6,13 +6,17 @@
 package hssapi
 
 import (
+	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/uploadcmd"
 )
 
 // Options are the parts that the operations need.
 type Options struct {
 	Component Component
+	Inventory *inventory.Service
+	Fleet     *fleet.Service
 }
 
 // Component is what the API tells of the scan component's image.
@@ -33,6 +37,8 @@ type server struct {
 	operations map[string]gateway.Operation
 	built      map[string]bool
 	component  Component
+	inventory  *inventory.Service
+	fleet      *fleet.Service
 	pull       string // swr_image_pull_command
 }
 
@@ -43,12 +49,19 @@ func Register(api *gateway.API, o Options) {
 		operations: map[string]gateway.Operation{},
 		built:      map[string]bool{},
 		component:  o.Component,
+		inventory:  o.Inventory,
+		fleet:      o.Fleet,
 		pull:       uploadcmd.Pull(o.Component.Repository, o.Component.Digest),
 	}
 	for _, op := range Operations() {
 		s.operations[op.Name] = op
 	}
 	s.registerImageUploadCommand()
+	s.registerRegistries()
+	s.registerImageSync()
+	s.registerRegistryImages()
+	s.registerScanTasks()
+	s.registerClusters()
 	for _, op := range Operations() {
 		if !s.built[op.Name] {
 			api.RegisterNotBuilt(op)

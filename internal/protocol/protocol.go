@@ -85,6 +85,9 @@ type HelloRequest struct {
 	// ClusterRecipient belongs to the cluster key that the component holds; a
 	// component without one makes a key and offers it.
 	ClusterRecipient string `json:"cluster_recipient"`
+	// KeyRefused says that the component could not use the SealedClusterKey of
+	// the last answer: it does not open, or is not the key in force.
+	KeyRefused bool `json:"key_refused,omitempty"`
 	// Started says that the program has just started: leases that an earlier run
 	// of it holds are free.
 	Started bool `json:"started"`
@@ -96,7 +99,9 @@ type HelloResponse struct {
 	ClusterID   string `json:"cluster_id"`
 	ClusterName string `json:"cluster_name"`
 	// ClusterRecipient is the key in force. It is the component's own offer if
-	// there was none.
+	// there was none. It is "" if there is none and the offer cannot become it,
+	// since it was in force before the key was changed: make a new key, and say
+	// hello again.
 	ClusterRecipient string `json:"cluster_recipient"`
 	// SealedClusterKey is the private key in force, which another component has
 	// sealed to this component's recipient; empty if none has.
@@ -312,13 +317,3 @@ type Step struct {
 	Microseconds int64  `json:"microseconds"`
 	Message      string `json:"message"`
 }
-
-// The codes of errors that a component acts on; all others it reports and
-// tries again. They stand in the field error_code of the answer.
-const (
-	ErrUnknownComponent = "unknown_component" // 401: enrol again
-	ErrSignature        = "bad_signature"     // 401: see the header Date for the server's clock
-	ErrHelloRequired    = "hello_required"    // 409
-	ErrLeaseLost        = "lease_lost"        // 409: drop the work
-	ErrVersion          = "version"           // 426: no version of the protocol is common to both
-)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -26,6 +27,7 @@ type Client struct {
 	guard     *guard
 	cred      *credential
 	budget    *budget
+	requests  atomic.Int64
 }
 
 // NewClient returns the client of a registry. Nothing is dialled yet. Errors
@@ -57,6 +59,10 @@ func (c *Client) Config() Config { return c.config }
 
 // Origin returns where the registry is.
 func (c *Client) Origin() Origin { return c.registry }
+
+// Requests returns how many requests were sent so far, redirects, token
+// services and repetitions included.
+func (c *Client) Requests() int { return int(c.requests.Load()) }
 
 // Close closes idle connections.
 func (c *Client) Close() {
@@ -263,6 +269,7 @@ func (c *Client) send(r *http.Request, to Origin) (*http.Response, error) {
 	if err := c.budget.take(r.Context()); err != nil {
 		return nil, err
 	}
+	c.requests.Add(1)
 	r.Header.Set("User-Agent", userAgent)
 	ctx, cancel := context.WithCancel(r.Context())
 	res, err := c.transport.RoundTrip(r.WithContext(ctx))

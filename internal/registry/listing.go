@@ -82,11 +82,12 @@ func (c Config) Given(yield func(Repository, error) bool) {
 }
 
 // ParseTime reads a time of RFC 3339. What cannot be read is no time, and
-// nothing to fail for.
+// nothing to fail for; nor is a time whose year in UTC has no four digits,
+// which nobody could write down in that form again.
 func ParseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }

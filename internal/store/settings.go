@@ -27,3 +27,12 @@ func (db *DB) ClaimSetting(ctx context.Context, name, value string) (inForce str
 	err = db.write.NewRaw("SELECT value FROM settings WHERE name = ?", name).Scan(ctx, &inForce)
 	return inForce, false, notFound(err, "setting")
 }
+
+// PutSetting writes a setting, over what it was.
+func (db *DB) PutSetting(ctx context.Context, name, value string) error {
+	_, err := db.write.NewRaw("INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("write setting %q: %w", name, err)
+	}
+	return nil
+}

@@ -26,7 +26,7 @@ func (s *server) sdk(t testing.TB) *hss.HssClient {
 		t.Fatal(err)
 	}
 	client, err := hss.HssClientBuilder().WithEndpoints([]string{s.URL}).WithCredential(auth).
-		WithHttpConfig(config.DefaultHttpConfig()).SafeBuild()
+		WithHttpConfig(config.DefaultHttpConfig().WithIgnoreSSLVerification(true)).SafeBuild()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func (s *server) token(t testing.TB) string {
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":`+
 		`{"name":%q,"password":%q,"domain":{"name":%q}}}},"scope":{"project":{"name":%q}}}}`,
 		s.User, s.Password, s.Domain, s.ProjectName)
-	out := output(t, command(nil, curl, "-sS", "-i", "-H", "Content-Type: application/json",
+	out := output(t, command(nil, curl, "-sSk", "-i", "-H", "Content-Type: application/json",
 		"--data-binary", "@-", s.URL+"/v3/auth/tokens"), body)
 	for line := range strings.Lines(out) {
 		if name, value, ok := strings.Cut(line, ": "); ok && strings.EqualFold(name, "X-Subject-Token") {
@@ -71,6 +71,15 @@ func (s *server) token(t testing.TB) string {
 	}
 	t.Fatalf("no token in:\n%s", out)
 	return ""
+}
+
+// ownToken is a token of the administrator for the project, the same each time.
+func (s *server) ownToken(t testing.TB) string {
+	t.Helper()
+	if s.signIn == "" {
+		s.signIn = s.token(t)
+	}
+	return s.signIn
 }
 
 // askCurl asks with curl and a token. Token and password go through curl's

@@ -215,7 +215,12 @@ func (p *process) ending() error {
 
 // until asks ready until it agrees, the program ends or patience does.
 func (p *process) until(what string, ready func() bool) error {
-	deadline := time.Now().Add(patience)
+	return p.within(patience, what, ready)
+}
+
+// within is until with another patience.
+func (p *process) within(limit time.Duration, what string, ready func() bool) error {
+	deadline := time.Now().Add(limit)
 	for !ready() {
 		select {
 		case <-p.exited:
@@ -223,7 +228,7 @@ func (p *process) until(what string, ready func() bool) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s was not %s within %s:\n%s%s", p.cmd.Path, what, patience, &p.stdout, &p.stderr)
+			return fmt.Errorf("%s was not %s within %s:\n%s%s", p.cmd.Path, what, limit, &p.stdout, &p.stderr)
 		}
 	}
 	return nil

@@ -3,209 +3,292 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
+	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/crypto/bcrypt"
+)
+
+// The registry products that are run here, by their programs. The last two are
+// built by test/provision.sh.
+const (
+	dockerRegistry = "/usr/bin/docker-registry"         // Debian's 2.8
+	distribution   = "../../.tools/distribution-v3.1.2" // distribution 3
+	olareg         = "../../.tools/olareg-v0.1.2"       // olareg: no passwords, no list of repositories
 )
 
 // registryOptions are the choices for a registry.
 type registryOptions struct {
-	User, Password string // who may do everything; "" lets everyone
-	TLS            bool   // https, with a certificate of a private CA
+	Product        string        // "" is dockerRegistry
+	User, Password string        // who may do everything; "" lets everyone
+	TLS            bool          // https, with a certificate of a private CA
+	CA             *authority    // the private CA, if it is not to be a new one
+	Tokens         *tokenService // asks for its tokens instead of basic authentication
+	Schema1        bool          // takes manifests of the first schema
+	RateLimit      int           // olareg: requests per second
 }
 
-// A registryServer is Debian's docker-registry on a port of its own.
+// A registryServer is a registry on a port of its own.
 type registryServer struct {
 	*process
 	registryOptions
 	Addr   string // host:port
 	CAFile string // with TLS: the certificate of its CA, PEM
-	client *http.Client
+	dir    string
+	http   http.RoundTripper
 }
 
 // startRegistry starts an empty registry for one test.
 func startRegistry(t testing.TB, o registryOptions) *registryServer {
 	t.Helper()
-	need(t, "/usr/bin/docker-registry")
-	dir := t.TempDir()
-	r := &registryServer{registryOptions: o, client: &http.Client{Timeout: patience}}
-	config := map[string]any{
-		"version": "0.1",
-		"log":     map[string]any{"level": "info"},
-		"storage": map[string]any{
-			"filesystem": map[string]any{"rootdirectory": filepath.Join(dir, "data")},
-			"delete":     map[string]any{"enabled": true},
-		},
+	if o.Product == "" {
+		o.Product = dockerRegistry
 	}
-	http := map[string]any{"addr": "127.0.0.1:0"}
-	config["http"] = http
+	need(t, o.Product)
+	r := &registryServer{registryOptions: o, dir: t.TempDir(), Addr: "127.0.0.1:0", http: http.DefaultTransport}
 	if o.TLS {
-		cert, key := r.makeCertificate(t, dir)
-		http["tls"] = map[string]any{"certificate": cert, "key": key}
-	}
-	if o.User != "" {
-		hash, err := bcrypt.GenerateFromPassword([]byte(o.Password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
+		if r.CA == nil {
+			r.CA = newAuthority(t)
 		}
-		file := filepath.Join(dir, "htpasswd")
-		if err := os.WriteFile(file, fmt.Appendf(nil, "%s:%s\n", o.User, hash), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		config["auth"] = map[string]any{"htpasswd": map[string]any{"realm": "e2e", "path": file}}
+		r.CAFile, r.http = r.CA.File, r.CA.transport()
 	}
-	text, err := json.Marshal(config) // JSON is YAML
+	if o.Product == olareg {
+		r.Addr = freePort(t)
+	}
+	t.Cleanup(func() {
+		if r.process != nil {
+			_ = r.stop(syscall.SIGTERM)
+		}
+	})
+	r.SetPassword(t, o.Password)
+	r.Start(t)
+	return r
+}
+
+// Start runs the registry again, on the same port and with the same content,
+// after a stop.
+func (r *registryServer) Start(t testing.TB) {
+	t.Helper()
+	program, err := filepath.Abs(r.Product)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	args := r.olaregArgs(t)
+	if r.Product != olareg {
+		text, err := json.Marshal(r.configuration(t)) // JSON is YAML
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(r.dir, "config.yml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = []string{"serve", file}
+	}
+	if r.process, err = launch(command([]string{"OTEL_TRACES_EXPORTER=none"}, program, args...)); err != nil {
 		t.Fatal(err)
 	}
-	if r.process, err = launch(command(nil, "/usr/bin/docker-registry", "serve", file)); err != nil {
-		t.Fatal(err)
+	if r.Product == olareg {
+		if err := r.until("listening", func() bool { return answers(r.Addr) }); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
-	t.Cleanup(func() { _ = r.stop(syscall.SIGTERM) })
 	found, err := r.await(&r.stderr, `listening on (127\.0\.0\.1:\d+)`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Addr = found[1]
-	return r
+}
+
+// Stop ends the registry; its content stays for the next Start.
+func (r *registryServer) Stop() { _ = r.stop(syscall.SIGKILL) }
+
+func (r *registryServer) olaregArgs(t testing.TB) []string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(r.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"serve", "--addr", "127.0.0.1", "--port", port, "--dir", filepath.Join(r.dir, "data"), "--api-delete"}
+	if r.TLS && r.Product == olareg {
+		cert, key := r.CA.issue(t, "olareg")
+		args = append(args, "--tls-cert", cert, "--tls-key", key)
+	}
+	if r.RateLimit > 0 {
+		args = append(args, "--rate-limit", strconv.Itoa(r.RateLimit))
+	}
+	return args
+}
+
+// configuration is what distribution 2 and 3 read.
+func (r *registryServer) configuration(t testing.TB) map[string]any {
+	t.Helper()
+	config := map[string]any{
+		"version": "0.1",
+		"log":     map[string]any{"level": "info"},
+		"storage": map[string]any{
+			"filesystem": map[string]any{"rootdirectory": filepath.Join(r.dir, "data")},
+			"delete":     map[string]any{"enabled": true},
+		},
+		"validation":    map[string]any{"manifests": map[string]any{"urls": map[string]any{"allow": []string{"^https?://"}}}},
+		"compatibility": map[string]any{"schema1": map[string]any{"enabled": r.Schema1}},
+	}
+	http := map[string]any{"addr": r.Addr}
+	config["http"] = http
+	if r.TLS {
+		cert, key := r.CA.issue(t, "registry")
+		http["tls"] = map[string]any{"certificate": cert, "key": key}
+	}
+	switch {
+	case r.Tokens != nil:
+		config["auth"] = map[string]any{"token": r.Tokens.registrySettings()}
+	case r.User != "":
+		config["auth"] = map[string]any{"htpasswd": map[string]any{"realm": "e2e", "path": r.htpasswd()}}
+	}
+	return config
+}
+
+func (r *registryServer) htpasswd() string { return filepath.Join(r.dir, "htpasswd") }
+
+// SetPassword changes the password that the registry wants, from now on.
+func (r *registryServer) SetPassword(t testing.TB, password string) {
+	t.Helper()
+	r.Password = password
+	if r.Tokens != nil {
+		r.Tokens.Set(r.User, password)
+		return
+	}
+	if r.User == "" {
+		return
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.htpasswd(), fmt.Appendf(nil, "%s:%s\n", r.User, hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // URL returns the scheme, host and port.
-func (r *registryServer) URL() string {
+func (r *registryServer) URL() string { return r.Scheme() + "://" + r.Addr }
+
+// Scheme is "http" or "https".
+func (r *registryServer) Scheme() string {
 	if r.TLS {
-		return "https://" + r.Addr
+		return "https"
 	}
-	return "http://" + r.Addr
+	return "http"
+}
+
+// options are go-containerregistry's, for this registry.
+func (r *registryServer) options() []remote.Option {
+	options := []remote.Option{remote.WithTransport(r.http)}
+	if r.User != "" {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: r.User, Password: r.Password}))
+	}
+	return options
+}
+
+// repository is a name for go-containerregistry.
+func (r *registryServer) repository(t testing.TB, repository string) name.Repository {
+	t.Helper()
+	options := []name.Option{}
+	if !r.TLS {
+		options = append(options, name.Insecure)
+	}
+	repo, err := name.NewRepository(r.Addr+"/"+repository, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
+}
+
+// reference is the name of a tag or a digest for go-containerregistry.
+func (r *registryServer) reference(t testing.TB, repository, reference string) name.Reference {
+	t.Helper()
+	repo := r.repository(t, repository)
+	if strings.Contains(reference, ":") {
+		return repo.Digest(reference)
+	}
+	return repo.Tag(reference)
 }
 
 // Digest returns the digest that the registry gives for a tag or digest, or ""
 // if it has no such manifest.
 func (r *registryServer) Digest(t testing.TB, repository, reference string) string {
 	t.Helper()
-	resp := r.do(t, http.MethodHead, "/v2/"+repository+"/manifests/"+reference)
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-		return resp.Header.Get("Docker-Content-Digest")
-	case http.StatusNotFound:
+	found, err := remote.Head(r.reference(t, repository, reference), r.options()...)
+	if notFound(err) {
 		return ""
 	}
-	t.Fatalf("HEAD manifest %s of %s: %s", reference, repository, resp.Status)
-	return ""
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Digest.String()
 }
 
-// Tags returns the tags of a repository, none if there is no such repository.
+// Tags returns the tags of a repository in order, none if there is no such
+// repository.
 func (r *registryServer) Tags(t testing.TB, repository string) []string {
 	t.Helper()
-	resp := r.do(t, http.MethodGet, "/v2/"+repository+"/tags/list")
-	defer resp.Body.Close()
-	var list struct{ Tags []string }
-	switch resp.StatusCode {
-	case http.StatusOK:
-		if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-			t.Fatal(err)
-		}
-	case http.StatusNotFound:
-	default:
-		t.Fatalf("GET tags of %s: %s", repository, resp.Status)
+	tags, err := remote.List(r.repository(t, repository), r.options()...)
+	if err != nil && !notFound(err) {
+		t.Fatal(err)
 	}
-	return list.Tags
+	slices.Sort(tags)
+	return tags
 }
 
-func (r *registryServer) do(t testing.TB, method, path string) *http.Response {
+// Delete removes a manifest with all its tags.
+func (r *registryServer) Delete(t testing.TB, repository, tag string) {
 	t.Helper()
-	req, err := http.NewRequest(method, r.URL()+path, nil)
-	if err != nil {
+	digest := r.Digest(t, repository, tag)
+	if err := remote.Delete(r.reference(t, repository, digest), r.options()...); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{
-		"application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
-		"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
-	} {
-		req.Header.Add("Accept", kind)
-	}
-	if r.User != "" {
-		req.SetBasicAuth(r.User, r.Password)
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp
 }
 
-// makeCertificate makes a CA and a certificate for 127.0.0.1 and localhost.
-func (r *registryServer) makeCertificate(t testing.TB, dir string) (certFile, keyFile string) {
-	t.Helper()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "e2e CA"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "e2e registry"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	caKey, leafKey := newKey(t), newKey(t)
-	sign := func(cert *x509.Certificate, key *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, cert, ca, key.Public(), caKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	leafDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	caDER := sign(ca, caKey)
-	r.CAFile = write("ca.pem", "CERTIFICATE", caDER)
-	parsed, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	r.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	return write("cert.pem", "CERTIFICATE", sign(leaf, leafKey)), write("key.pem", "PRIVATE KEY", leafDER)
+func notFound(err error) bool {
+	failed, ok := errors.AsType[*transport.Error](err)
+	return ok && failed.StatusCode == http.StatusNotFound
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+// freePort returns an address on which nothing listens, for programs that
+// cannot be told to take any.
+func freePort(t testing.TB) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// answers tells whether something listens.
+func answers(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 func TestRegistryWithTLS(t *testing.T) {
@@ -226,4 +309,6 @@ func TestRegistryWithTLS(t *testing.T) {
 	}
 	check("401")
 	check("200", "--config", "-")
+	r.SetPassword(t, "changed")
+	check("401", "--config", "-")
 }

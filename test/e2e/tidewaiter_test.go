@@ -24,6 +24,7 @@ type server struct {
 	// restart on another port.
 	URL    string
 	Client *http.Client // trusts any certificate; follows no redirect
+	signIn string       // see ownToken
 }
 
 // bootstrap is what the first start writes to DATA/bootstrap.json.
@@ -60,6 +61,15 @@ func tidewaiterProgram(t testing.TB) string {
 // and the port the kernel's choice.
 func startTidewaiter(t testing.TB, args ...string) *server {
 	t.Helper()
+	s := startServer(t, nil, args)
+	s.awaitReady(t)
+	return s
+}
+
+// startServer runs `tidewaiter serve` by way of another program, such as one
+// that gives it a network of its own. It waits until the server listens.
+func startServer(t testing.TB, wrapper, args []string) *server {
+	t.Helper()
 	s := &server{Client: &http.Client{
 		Timeout:       patience,
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
@@ -74,9 +84,9 @@ func startTidewaiter(t testing.TB, args ...string) *server {
 	if !slices.Contains(args, "--listen") {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
+	words := slices.Concat(wrapper, []string{tidewaiterProgram(t), "serve"}, args)
 	var err error
-	s.process, err = launch(command(nil, tidewaiterProgram(t), append([]string{"serve"}, args...)...))
-	if err != nil {
+	if s.process, err = launch(command(nil, words[0], words[1:]...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.stop(syscall.SIGTERM) })
@@ -85,6 +95,13 @@ func startTidewaiter(t testing.TB, args ...string) *server {
 		t.Fatal(err)
 	}
 	s.URL = found[1]
+	return s
+}
+
+// awaitReady waits until the server is ready, and reads what it left for its
+// operator.
+func (s *server) awaitReady(t testing.TB) {
+	t.Helper()
 	if err := s.until("ready", func() bool { return s.status("/readyz") == http.StatusOK }); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +112,6 @@ func startTidewaiter(t testing.TB, args ...string) *server {
 	if err := json.Unmarshal(raw, &s.bootstrap); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // status returns the status of a GET, 0 if there was no answer.

@@ -27,7 +27,12 @@ const (
 	caFile = "/etc/ssl/certs/ca-certificates.crt"
 	// userID is that of the image's only user. Above the range of system
 	// users, so that it owns nothing on the machine by accident.
-	userID = "65532"
+	userID = 65532
+	// stateFolder is where the program keeps its keys. An empty volume that is
+	// mounted there takes its owner and mode from the image's folder (docker and
+	// podman). It is no declared volume: then a container that was started
+	// without one would get one without a name, and lose it unnoticed.
+	stateFolder = "/var/lib/tidewaiter"
 )
 
 // newImage packs a program for one platform.
@@ -122,7 +127,7 @@ func imageConfig(p v1.Platform, diffID v1.Hash, from source) v1.ConfigFile {
 		OS:           p.OS,
 		Created:      created,
 		Config: v1.Config{
-			User:       userID + ":" + userID,
+			User:       fmt.Sprintf("%d:%d", userID, userID),
 			Env:        []string{"PATH=/", "SSL_CERT_FILE=" + caFile},
 			Entrypoint: []string{"/scan-component"},
 			Cmd:        []string{"selfcheck"},
@@ -143,10 +148,11 @@ func imageConfig(p v1.Platform, diffID v1.Hash, from source) v1.ConfigFile {
 	}
 }
 
-// rootTar makes the image's file system, sorted by name, owned by root.
+// rootTar makes the image's file system, sorted by name, owned by root but for
+// the state folder.
 func rootTar(program, certificates []byte, modTime time.Time) ([]byte, error) {
-	passwd := "root:x:0:0:root:/:/sbin/nologin\ntidewaiter:x:" + userID + ":" + userID + ":Tidewaiter scan component:/:/sbin/nologin\n"
-	group := "root:x:0:\ntidewaiter:x:" + userID + ":\n"
+	passwd := fmt.Sprintf("root:x:0:0:root:/:/sbin/nologin\ntidewaiter:x:%d:%d:Tidewaiter scan component:/:/sbin/nologin\n", userID, userID)
+	group := fmt.Sprintf("root:x:0:\ntidewaiter:x:%d:\n", userID)
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, f := range []struct {
@@ -162,6 +168,9 @@ func rootTar(program, certificates []byte, modTime time.Time) ([]byte, error) {
 		{caFile[1:], 0o644, certificates},
 		{"scan-component", 0o755, program},
 		{"tmp/", 0o1777, nil},
+		{"var/", 0o755, nil},
+		{"var/lib/", 0o755, nil},
+		{stateFolder[1:] + "/", 0o700, nil},
 	} {
 		header := &tar.Header{
 			Name: f.name, Mode: f.mode, Size: int64(len(f.content)),
@@ -169,6 +178,9 @@ func rootTar(program, certificates []byte, modTime time.Time) ([]byte, error) {
 		}
 		if f.name[len(f.name)-1] == '/' {
 			header.Typeflag = tar.TypeDir
+		}
+		if f.name == stateFolder[1:]+"/" {
+			header.Uid, header.Gid = userID, userID
 		}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, fmt.Errorf("write %s: %w", f.name, err)

@@ -90,9 +90,18 @@ func buildCopy(t *testing.T) map[string]string {
 // copySource copies what the component is made from.
 func copySource(t *testing.T, dir string) {
 	t.Helper()
-	root := filepath.Join("..", "..", "..")
-	for _, pattern := range []string{"go.mod", "go.sum", "*.go", "cmd/scan-component/*.go", "internal/component/mkimage/*.go"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	check(t, err)
+	list := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", "./cmd/scan-component", "./internal/component/mkimage")
+	list.Dir = root
+	packages, err := list.Output()
+	check(t, err)
+	patterns := []string{filepath.Join(root, "go.mod"), filepath.Join(root, "go.sum")}
+	for folder := range strings.FieldsSeq(string(packages)) {
+		patterns = append(patterns, filepath.Join(folder, "*.go"))
+	}
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
 		check(t, err)
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
@@ -225,7 +234,11 @@ func TestImage(t *testing.T) {
 			break
 		}
 		check(t, err)
-		if h.Uid != 0 || h.Gid != 0 || !h.ModTime.Equal(from.time) {
+		owner := 0
+		if h.Name == "var/lib/tidewaiter/" {
+			owner = 65532
+		}
+		if h.Uid != owner || h.Gid != owner || !h.ModTime.Equal(from.time) {
 			t.Errorf("%s: uid %d, gid %d, time %v", h.Name, h.Uid, h.Gid, h.ModTime)
 		}
 		got = append(got, fmt.Sprintf("%s %o", h.Name, h.Mode))
@@ -233,6 +246,7 @@ func TestImage(t *testing.T) {
 	wantFiles := []string{
 		"etc/ 755", "etc/group 644", "etc/passwd 644", "etc/ssl/ 755", "etc/ssl/certs/ 755",
 		"etc/ssl/certs/ca-certificates.crt 644", "scan-component 755", "tmp/ 1777",
+		"var/ 755", "var/lib/ 755", "var/lib/tidewaiter/ 700",
 	}
 	if diff := cmp.Diff(wantFiles, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)

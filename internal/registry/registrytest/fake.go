@@ -5,9 +5,11 @@
 package registrytest
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -20,6 +22,7 @@ import (
 	"testing"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -123,7 +126,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fill pushes one small image under every tag.
+// fill pushes one small image under every tag, with its blobs.
 func (f *Fake) fill(t testing.TB) {
 	t.Helper()
 	image, err := random.Image(64, 1)
@@ -139,6 +142,7 @@ func (f *Fake) fill(t testing.TB) {
 		t.Fatal(err)
 	}
 	f.Digest = tidewaiter.DigestOf(manifest)
+	f.fillBlobs(t, image)
 	for name, tags := range f.Content {
 		for _, tag := range tags {
 			r := httptest.NewRequest(http.MethodPut, "/v2/"+name+"/manifests/"+tag, strings.NewReader(string(manifest)))
@@ -148,6 +152,40 @@ func (f *Fake) fill(t testing.TB) {
 			if w.Code != http.StatusCreated {
 				t.Fatalf("push %s:%s: %d %s", name, tag, w.Code, w.Body)
 			}
+		}
+	}
+}
+
+// fillBlobs pushes the config and the layers of an image. The store keeps them
+// for all repositories.
+func (f *Fake) fillBlobs(t testing.TB, image v1.Image) {
+	t.Helper()
+	blobs := make([][]byte, 0, 2)
+	config, err := image.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs = append(blobs, config)
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blobs = append(blobs, layer)
+	}
+	for _, b := range blobs {
+		r := httptest.NewRequest(http.MethodPost, "/v2/any/blobs/uploads/?digest="+string(tidewaiter.DigestOf(b)), bytes.NewReader(b))
+		w := httptest.NewRecorder()
+		if f.oci.ServeHTTP(w, r); w.Code != http.StatusCreated {
+			t.Fatalf("push a blob: %d %s", w.Code, w.Body)
 		}
 	}
 }

@@ -1,0 +1,334 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// Images returns a page of the images of an extent that the filter lets
+// through, those of an index with its platforms, and how many there are in
+// all.
+//
+// The registries of an extent are few, and how many images each has of every
+// facet is known: so the length of most lists is a sum, and a page far down is
+// found by leaving out whole registries.
+func (db *DB) Images(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p Page) ([]tidewaiter.RegistryImage, int, error) {
+	var images []tidewaiter.RegistryImage
+	total := 0
+	err := db.snapshot(ctx, func(tx *DB) error {
+		l, err := tx.newImageList(ctx, e, f)
+		if err != nil {
+			return err
+		}
+		var ids []int64
+		total = 0
+		for _, g := range l.groups() {
+			count, err := g.count(ctx)
+			if err != nil {
+				return err
+			}
+			// What of the page lies in this group.
+			from, to := max(p.Offset-total, 0), min(p.Offset+p.Limit-total, count)
+			total += count
+			if from >= to {
+				continue
+			}
+			part, err := g.page(ctx, Page{Offset: from, Limit: to - from})
+			if err != nil {
+				return err
+			}
+			ids = append(ids, part...)
+		}
+		images, err = l.load(ctx, ids)
+		return err
+	})
+	return images, total, err
+}
+
+// listedRegistry is a registry whose images may be listed.
+type listedRegistry struct {
+	Number              int64
+	ID                  string
+	ProjectID           string
+	EnterpriseProjectID string
+	Name                string
+	Type                tidewaiter.RegistryType
+	Address             string
+	Settings            string // of SWR enterprise edition
+
+	instanceID, instanceName string
+}
+
+// An imageList is a list of images that was asked for.
+type imageList struct {
+	*DB
+	filter     ImageFilter
+	registries []listedRegistry // in the order of the list
+	counts     []facetCount
+}
+
+func (db *DB) newImageList(ctx context.Context, e tidewaiter.Extent, f ImageFilter) (*imageList, error) {
+	l := &imageList{DB: db, filter: f}
+	q := extent(db.read.NewSelect().Table("registries"), e).
+		Column("number", "id", "project_id", "enterprise_project_id", "name", "type", "address").
+		ColumnExpr("CASE type WHEN ? THEN settings ELSE '' END AS settings", tidewaiter.RegistrySwrEnterprise)
+	q = db.like(in(q, "type", f.Types), "name", f.RegistryName)
+	if f.RegistryID != "" {
+		q = q.Where("id = ?", f.RegistryID)
+	}
+	var all []listedRegistry
+	if err := q.Order("number").Scan(ctx, &all); err != nil {
+		return nil, notFound(err, "registries")
+	}
+	var numbers []int64
+	for _, r := range all {
+		if r.Settings != "" {
+			s, err := decodeSettings(r.ID, r.Settings)
+			if err != nil {
+				return nil, err
+			}
+			r.instanceID, r.instanceName = s.SWRInstanceID, s.SWRInstanceName
+		}
+		if f.ofInstance(r.instanceID, r.instanceName) {
+			l.registries = append(l.registries, r)
+			numbers = append(numbers, r.Number)
+		}
+	}
+	if f.Descending {
+		slices.Reverse(l.registries)
+	}
+	var err error
+	l.counts, err = db.facetCounts(ctx, numbers)
+	return l, err
+}
+
+// groups returns the parts of the list, one after the other.
+func (l *imageList) groups() []*imageGroup {
+	p := newFacetFilter(l.filter)
+	if l.filter.ofScanTime() {
+		p.set |= facetScanned
+	}
+	if !l.filter.SortByScanned {
+		return []*imageGroup{l.group(p, false)}
+	}
+	never, scanned := p, p
+	never.clear |= facetScanned
+	scanned.set |= facetScanned
+	groups := []*imageGroup{l.group(never, false), l.group(scanned, true)}
+	if l.filter.Descending {
+		slices.Reverse(groups)
+	}
+	return groups
+}
+
+// An imageGroup is a part of a list that has one order.
+type imageGroup struct {
+	*imageList
+	byScanned bool
+	facets    []facet       // that the filter lets through and that there are, nil if these are all
+	sums      map[int64]int // how many images have them, by registry
+	summed    bool          // these are the images that the filter lets through
+	plain     bool          // the facets are those of all images that are not gone
+}
+
+func (l *imageList) group(p facetFilter, byScanned bool) *imageGroup {
+	g := &imageGroup{
+		imageList: l, byScanned: byScanned, sums: make(map[int64]int),
+		summed: !l.filter.ofRepository() && !l.filter.ofImage(), plain: p.onlyPresent(),
+	}
+	seen := make(map[facet]bool)
+	all := true
+	for _, c := range l.counts {
+		if !p.lets(c.Facet) {
+			all = false
+			continue
+		}
+		g.sums[c.RegistryNumber] += c.Images
+		if !seen[c.Facet] {
+			seen[c.Facet] = true
+			g.facets = append(g.facets, c.Facet)
+		}
+	}
+	if all {
+		g.facets = nil
+	}
+	return g
+}
+
+// numbers returns the registries that have something of the group.
+func (g *imageGroup) numbers() []int64 {
+	var list []int64
+	for _, r := range g.registries {
+		if g.sums[r.Number] > 0 {
+			list = append(list, r.Number)
+		}
+	}
+	return list
+}
+
+// count counts the images of the group, altogether and in each registry.
+func (g *imageGroup) count(ctx context.Context) (int, error) {
+	numbers := g.numbers()
+	if !g.summed && len(numbers) > 0 {
+		var rows []struct {
+			RegistryNumber int64
+			Images         int
+		}
+		q := g.images(numbers).ColumnExpr("i.registry_number, COUNT(*) AS images").GroupExpr("i.registry_number")
+		if g.plain && !g.filter.ofImage() {
+			// Repositories know how many images they have.
+			q = g.whereRepository(g.read.NewSelect().TableExpr("repositories AS r"), g.filter).
+				Where("r.registry_number IN (?)", bun.List(numbers)).
+				ColumnExpr("r.registry_number, SUM(r.images) AS images").GroupExpr("r.registry_number")
+		}
+		if err := q.Scan(ctx, &rows); err != nil {
+			return 0, fmt.Errorf("count images: %w", err)
+		}
+		clear(g.sums)
+		for _, r := range rows {
+			g.sums[r.RegistryNumber] = r.Images
+		}
+	}
+	total := 0
+	for _, n := range g.sums {
+		total += n
+	}
+	return total, nil
+}
+
+// images returns a query of the images of the group in some registries. With
+// a filter for repositories these come first: the image's registry and
+// repository are the beginning of the index images_list.
+func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
+	q := g.read.NewSelect()
+	if g.filter.ofRepository() {
+		q = q.TableExpr("repositories AS r").
+			Join("JOIN images AS i ON i.registry_number = r.registry_number AND i.repository_id = r.id").
+			Where("r.registry_number IN (?)", bun.List(numbers))
+		q = g.whereRepository(q, g.filter)
+	} else {
+		q = q.TableExpr("images AS i").Where("i.registry_number IN (?)", bun.List(numbers))
+	}
+	switch {
+	case g.plain:
+		q = q.Where("i.facet < ?", facetGone)
+	case g.facets != nil:
+		q = q.Where("i.facet IN (?)", bun.List(g.facets))
+	}
+	return g.whereImage(q, g.filter)
+}
+
+// page returns the ids of a page of the group, which was counted.
+func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
+	direction := ""
+	if g.filter.Descending {
+		direction = " DESC"
+	}
+	if g.byScanned {
+		var ids []int64
+		err := g.images(g.numbers()).Where("i.scanned > 0").ColumnExpr("i.id").
+			OrderExpr("i.scanned?0, i.registry_number?0, i.id?0", bun.Safe(direction)).
+			Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &ids)
+		return ids, notFound(err, "images")
+	}
+	var ids []int64
+	for _, number := range g.numbers() {
+		if n := g.sums[number]; p.Offset >= n {
+			p.Offset -= n
+			continue
+		}
+		var part []int64
+		err := g.images([]int64{number}).ColumnExpr("i.id").
+			OrderExpr("i.repository_id?0, i.id?0", bun.Safe(direction)).
+			Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &part)
+		if err != nil {
+			return nil, notFound(err, "images")
+		}
+		ids = append(ids, part...)
+		p = Page{Limit: p.Limit - len(part)}
+		if p.Limit <= 0 {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// load reads images in the order of their ids.
+func (l *imageList) load(ctx context.Context, ids []int64) ([]tidewaiter.RegistryImage, error) {
+	list := make([]tidewaiter.RegistryImage, 0, len(ids))
+	at := make(map[int64]listedRegistry, len(l.registries))
+	for _, r := range l.registries {
+		at[r.Number] = r
+	}
+	err := eachChunk(ids, func(chunk []int64) error {
+		var rows []listedImage
+		err := l.read.NewRaw(`SELECT i.*, r.namespace, r.image AS name, r.owner, r.synced, m.digest, m.image_id, m.kind, m.reason
+			FROM images AS i JOIN repositories AS r ON r.id = i.repository_id JOIN manifests AS m ON m.id = i.manifest_id
+			WHERE i.id IN (?)`, bun.List(chunk)).Scan(ctx, &rows)
+		if err != nil {
+			return notFound(err, "images")
+		}
+		byID := make(map[int64]int, len(rows))
+		var indexes []int64
+		for i, r := range rows {
+			byID[r.ID] = i
+			if r.MultiArch {
+				indexes = append(indexes, r.ManifestID)
+			}
+		}
+		platforms, err := l.children(ctx, indexes)
+		if err != nil {
+			return err
+		}
+		for _, id := range chunk {
+			if i, ok := byID[id]; ok {
+				list = append(list, rows[i].noun(at[rows[i].RegistryNumber], platforms[rows[i].ManifestID]))
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// listedImage is an image with what its list entry has from elsewhere.
+type listedImage struct {
+	imageRow
+
+	Namespace string
+	Name      string
+	Owner     string
+	Synced    int64
+	Digest    tidewaiter.Digest
+	ImageID   string
+	Kind      string
+	Reason    string
+}
+
+func (i listedImage) noun(r listedRegistry, platforms []manifestRow) tidewaiter.RegistryImage {
+	image := tidewaiter.RegistryImage{
+		ID: i.ID, ProjectID: r.ProjectID, EnterpriseProjectID: r.EnterpriseProjectID,
+		RegistryID: r.ID, RegistryName: r.Name, RegistryType: r.Type, RepositoryID: i.RepositoryID,
+		Namespace: i.Namespace, Name: i.Name, Owner: i.Owner, Tag: i.Tag,
+		ManifestID: i.ManifestID, Digest: i.Digest, ImageID: i.ImageID, Kind: i.Kind, Reason: i.Reason, Size: i.Size,
+		MultiArch: i.MultiArch, Scannable: i.Reason == "", Latest: i.Latest,
+		Updated: fromMicros(i.Updated), Synced: optionalTime(i.Synced), Gone: optionalTime(i.Gone),
+		Scan: tidewaiter.ImageScan{
+			Status: i.ScanStatus, FailedCode: i.ScanFailedCode, Scanned: optionalTime(i.Scanned),
+			Vulnerabilities: i.Vulnerabilities, UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
+		},
+	}
+	if r.Type == tidewaiter.RegistrySwrEnterprise {
+		image.InstanceID, image.InstanceName, image.InstanceURL = r.instanceID, r.instanceName, r.Address
+	}
+	for _, m := range platforms {
+		image.Platforms = append(image.Platforms, tidewaiter.PlatformImage{
+			ManifestID: m.ID, Digest: m.Digest, ImageID: m.ImageID, Platform: m.platform(), Size: m.Size, Reason: m.Reason,
+		})
+	}
+	return image
+}

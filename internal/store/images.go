@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// Unscanned is the scan status of an image before its first scan.
+const Unscanned = "unscan"
+
+// ImageTag is a tag that stands for an image, as a synchronisation found it.
+type ImageTag struct {
+	Name       string
+	ManifestID int64
+	Updated    time.Time // when it was pushed, or zero if that is not known
+}
+
+type imageRow struct {
+	bun.BaseModel `bun:"images,alias:images"`
+
+	ID              int64 `bun:",pk,autoincrement"`
+	RegistryNumber  int64
+	RepositoryID    int64
+	Tag             string
+	ManifestID      int64
+	Size            int64
+	MultiArch       bool
+	Latest          bool
+	Updated         int64
+	SyncID          string
+	Gone            int64
+	ScanStatus      string
+	ScanFailedCode  string
+	Scanned         int64
+	Vulnerabilities int
+	UnsafeSettings  int
+	MaliciousFiles  int
+	Severity        string
+}
+
+// PutImages adds tags to a repository, or writes what they stand for now; they
+// are there (again), and seen by the synchronisation. A tag that stands for
+// another manifest than before is as if it was never scanned. Updated, where
+// it is not known, is when the tag was first found to stand for its manifest.
+// Errors: NotFound if the repository or a manifest is not there.
+func (db *DB) PutImages(ctx context.Context, repositoryID int64, syncID string, tags []ImageTag, now time.Time) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	return db.Tx(ctx, func(tx *DB) error {
+		return tx.countImages(ctx, repositoryID, func() error {
+			return eachChunk(tags, func(chunk []ImageTag) error {
+				return tx.putImages(ctx, repositoryID, syncID, chunk, now)
+			})
+		})
+	})
+}
+
+func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, tags []ImageTag, now time.Time) error {
+	ids := make([]int64, len(tags))
+	for i, t := range tags {
+		ids[i] = t.ManifestID
+	}
+	var manifests []struct {
+		ID             int64
+		RegistryNumber int64
+		Size           int64
+		MultiArch      bool
+	}
+	err := db.read.NewRaw(`SELECT m.id, m.registry_number, m.size, EXISTS (SELECT 1 FROM manifest_children c WHERE c.parent_id = m.id) AS multi_arch
+		FROM manifests m JOIN repositories r ON r.registry_number = m.registry_number WHERE r.id = ? AND m.id IN (?)`,
+		repositoryID, bun.List(ids)).Scan(ctx, &manifests)
+	if err != nil {
+		return notFound(err, "manifests")
+	}
+	at := make(map[int64]int, len(manifests))
+	for i, m := range manifests {
+		at[m.ID] = i
+	}
+	var known, unknown []imageRow // by whether it is known when they were pushed
+	for _, t := range tags {
+		i, ok := at[t.ManifestID]
+		if !ok {
+			return tidewaiter.Errorf(tidewaiter.NotFound, "there is no such manifest in the registry of the repository")
+		}
+		m := manifests[i]
+		row := imageRow{
+			RegistryNumber: m.RegistryNumber, RepositoryID: repositoryID, Tag: t.Name, ManifestID: m.ID, Size: m.Size, MultiArch: m.MultiArch,
+			Updated: micros(now), SyncID: syncID, ScanStatus: Unscanned,
+		}
+		if t.Updated.IsZero() {
+			unknown = append(unknown, row)
+		} else {
+			row.Updated = micros(t.Updated)
+			known = append(known, row)
+		}
+	}
+	if err := db.reviewReplaced(ctx, "images", repositoryID, nouns(tags, func(t ImageTag) tagged { return tagged{t.Name, t.ManifestID} }), now); err != nil {
+		return err
+	}
+	if err := db.upsertImages(ctx, known, "excluded.updated"); err != nil {
+		return err
+	}
+	return db.upsertImages(ctx, unknown, "CASE WHEN images.manifest_id = excluded.manifest_id THEN images.updated ELSE excluded.updated END")
+}
+
+// tagged is a tag and what it stands for.
+type tagged struct {
+	Tag        string
+	ManifestID int64
+}
+
+// reviewReplaced notes of the manifests that tags stand for by now, by a table
+// of tags, that they may be unused, where the tags are to stand for others.
+func (db *DB) reviewReplaced(ctx context.Context, table string, repositoryID int64, list []tagged, now time.Time) error {
+	tags := make([]string, len(list))
+	next := make(map[string]int64, len(list))
+	for i, t := range list {
+		tags[i], next[t.Tag] = t.Tag, t.ManifestID
+	}
+	var before []tagged
+	err := db.read.NewRaw("SELECT tag, manifest_id FROM ? WHERE repository_id = ? AND tag IN (?)",
+		bun.Ident(table), repositoryID, bun.List(tags)).Scan(ctx, &before)
+	if err != nil {
+		return notFound(err, "tags")
+	}
+	var replaced []int64
+	for _, t := range before {
+		if t.ManifestID != next[t.Tag] {
+			replaced = append(replaced, t.ManifestID)
+		}
+	}
+	return db.reviewManifests(ctx, replaced, now)
+}
+
+func (db *DB) upsertImages(ctx context.Context, rows []imageRow, updated string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	q := db.write.NewInsert().Model(&rows).On("CONFLICT (repository_id, tag) DO UPDATE").
+		Set("manifest_id = excluded.manifest_id, size = excluded.size, multi_arch = excluded.multi_arch, sync_id = excluded.sync_id, gone = 0").
+		Set("updated = " + updated)
+	for _, column := range []string{"scan_status", "scan_failed_code", "scanned", "vulnerabilities", "unsafe_settings", "malicious_files", "severity"} {
+		q = q.Set("? = CASE WHEN images.manifest_id = excluded.manifest_id THEN images.? ELSE excluded.? END",
+			bun.Ident(column), bun.Ident(column), bun.Ident(column))
+	}
+	_, err := q.Returning("NULL").Exec(ctx)
+	return conflict(err, "image")
+}
+
+// markGone marks the images of repositories of one registry that are not gone
+// yet, and counts them as gone.
+func (db *DB) markGone(ctx context.Context, registryNumber int64, repositories []int64, now time.Time) error {
+	var facets []facet
+	err := db.write.NewRaw("UPDATE images SET gone = ? WHERE registry_number = ? AND repository_id IN (?) AND gone = 0 RETURNING facet",
+		micros(now), registryNumber, bun.List(repositories)).Scan(ctx, &facets)
+	if err != nil {
+		return fmt.Errorf("mark images: %w", err)
+	}
+	changes := make(map[facet]int)
+	for _, f := range facets {
+		changes[f]++
+		changes[f&^facetGone]--
+	}
+	return db.addCounts(ctx, registryNumber, changes)
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// PurgeGone removes images that have been gone since before a time, then
+// repositories of which the same is true, then manifests that nothing has
+// referred to since then. Each call looks at up to limit rows, in a short
+// transaction, and returns how many it looked at: 0 when nothing is left.
+func (db *DB) PurgeGone(ctx context.Context, before time.Time, limit int) (int64, error) {
+	for _, purge := range []func(*DB, context.Context, int64, int) (int, error){
+		(*DB).purgeImages, (*DB).purgeRepositories, (*DB).purgeManifests,
+	} {
+		n := 0
+		err := db.Tx(ctx, func(tx *DB) (err error) {
+			n, err = purge(tx, ctx, micros(before), limit)
+			return err
+		})
+		if err != nil || n > 0 {
+			return int64(n), err
+		}
+	}
+	return 0, nil
+}
+
+func (db *DB) purgeImages(ctx context.Context, before int64, limit int) (int, error) {
+	// Who changes images locks their repository first.
+	var repositories []int64
+	err := db.read.NewRaw(`SELECT id FROM repositories WHERE id IN
+		(SELECT repository_id FROM images WHERE gone > 0 AND gone < ? ORDER BY gone LIMIT ?) ORDER BY id?`,
+		before, limit, db.forUpdate()).Scan(ctx, &repositories)
+	if err != nil || len(repositories) == 0 {
+		return 0, notFound(err, "repositories")
+	}
+	var rows []imageFacet
+	err = db.write.NewRaw(`DELETE FROM images WHERE id IN
+		(SELECT id FROM images WHERE gone > 0 AND gone < ? AND repository_id IN (?) ORDER BY gone LIMIT ?)
+		RETURNING registry_number, manifest_id, facet`, before, bun.List(repositories), limit).Scan(ctx, &rows)
+	if err != nil {
+		return 0, fmt.Errorf("delete images: %w", err)
+	}
+	changes := make(map[int64]map[facet]int)
+	var manifests, numbers []int64
+	for _, r := range rows {
+		manifests = append(manifests, r.ManifestID)
+		if changes[r.RegistryNumber] == nil {
+			changes[r.RegistryNumber] = make(map[facet]int)
+			numbers = append(numbers, r.RegistryNumber)
+		}
+		changes[r.RegistryNumber][r.Facet]--
+	}
+	slices.Sort(numbers) // the order of locking
+	for _, number := range numbers {
+		if err := db.addCounts(ctx, number, changes[number]); err != nil {
+			return 0, err
+		}
+	}
+	return len(rows), db.reviewManifests(ctx, manifests, Now())
+}
+
+type imageFacet struct {
+	RegistryNumber int64
+	ManifestID     int64
+	Facet          facet
+}
+
+func (db *DB) purgeRepositories(ctx context.Context, before int64, limit int) (int, error) {
+	var ids []int64
+	err := db.read.NewRaw(`SELECT id FROM repositories WHERE gone > 0 AND gone < ?
+		AND NOT EXISTS (SELECT 1 FROM images WHERE images.repository_id = repositories.id) ORDER BY id LIMIT ??`,
+		before, limit, db.forUpdate()).Scan(ctx, &ids)
+	if err != nil || len(ids) == 0 {
+		return 0, notFound(err, "repositories")
+	}
+	var manifests []int64
+	err = db.write.NewRaw("DELETE FROM skipped_tags WHERE repository_id IN (?) RETURNING manifest_id", bun.List(ids)).Scan(ctx, &manifests)
+	if err != nil {
+		return 0, fmt.Errorf("delete skipped tags: %w", err)
+	}
+	r, err := db.write.NewRaw("DELETE FROM repositories WHERE id IN (?) AND gone > 0", bun.List(ids)).Exec(ctx)
+	if err != nil {
+		return 0, wrote(r, err, "repositories")
+	}
+	return len(ids), db.reviewManifests(ctx, manifests, Now())
+}
+
+// purgeManifests looks at manifests that may be unused since before a time:
+// those that are get deleted, the others are not looked at again.
+func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int, error) {
+	var ids, unused []int64
+	err := db.read.NewRaw("SELECT id FROM manifests WHERE review > 0 AND review < ? ORDER BY review LIMIT ?", before, limit).Scan(ctx, &ids)
+	if err != nil || len(ids) == 0 {
+		return 0, notFound(err, "manifests")
+	}
+	slices.Sort(ids)
+	err = eachChunk(ids, func(chunk []int64) error {
+		r, err := db.write.NewRaw("UPDATE manifests SET review = 0 WHERE id IN (?)", bun.List(chunk)).Exec(ctx)
+		if err != nil {
+			return wrote(r, err, "manifests")
+		}
+		var part []int64
+		err = db.read.NewRaw(`SELECT id FROM manifests WHERE id IN (?)
+			AND NOT EXISTS (SELECT 1 FROM images WHERE images.manifest_id = manifests.id)
+			AND NOT EXISTS (SELECT 1 FROM skipped_tags WHERE skipped_tags.manifest_id = manifests.id)
+			AND NOT EXISTS (SELECT 1 FROM manifest_children WHERE manifest_children.child_id = manifests.id)`,
+			bun.List(chunk)).Scan(ctx, &part)
+		unused = append(unused, part...)
+		return notFound(err, "manifests")
+	})
+	if err != nil {
+		return 0, err
+	}
+	var children []int64
+	err = eachChunk(unused, func(chunk []int64) error {
+		var part []int64
+		err := db.write.NewRaw("DELETE FROM manifest_children WHERE parent_id IN (?) RETURNING child_id", bun.List(chunk)).Scan(ctx, &part)
+		if err != nil {
+			return fmt.Errorf("delete manifests: %w", err)
+		}
+		children = append(children, part...)
+		r, err := db.write.NewRaw("DELETE FROM manifests WHERE id IN (?)", bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "manifests")
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(ids), db.reviewManifests(ctx, children, Now())
+}
+
+// reviewManifests notes that manifests may be unused from now on.
+func (db *DB) reviewManifests(ctx context.Context, ids []int64, now time.Time) error {
+	slices.Sort(ids) // the order of locking
+	return eachChunk(slices.Compact(ids), func(chunk []int64) error {
+		r, err := db.write.NewRaw("UPDATE manifests SET review = ? WHERE id IN (?)", micros(now), bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "manifests")
+	})
+}

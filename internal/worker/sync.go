@@ -1,0 +1,280 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/access"
+	"github.com/tidewaiter/tidewaiter/internal/protocol"
+	"github.com/tidewaiter/tidewaiter/internal/registry"
+)
+
+const (
+	repositoriesAtOnce = 4
+	requestsAtOnce     = 8 // for manifests, over all repositories
+	maxUnread          = 20
+	retryUnavailable   = time.Minute
+	maxRetry           = 24 * time.Hour
+)
+
+// synchronisation lists the images of one registry. What it holds at any time
+// is bounded: a page of repositories, and of each repository under way a batch
+// of tags and a report.
+type synchronisation struct {
+	*job
+	config    registry.Config
+	client    *registry.Client
+	connector registry.Connector
+	slots     chan struct{} // one for each request for a manifest under way
+
+	mu     sync.Mutex
+	unread []unread
+}
+
+// unread is a repository or a tag that is there and could not be read.
+type unread struct {
+	name string // of a repository, or repository:tag
+	err  error
+}
+
+// synchronise does a synchronisation.
+func (j *job) synchronise(ctx context.Context, r protocol.Registry) *protocol.FinishRequest {
+	config, refused := j.config(r)
+	if refused != nil {
+		return refused
+	}
+	client, err := registry.NewClient(config, j.worker.options.Registry)
+	if err != nil {
+		return refusedSetting(err)
+	}
+	defer client.Close()
+	connector, err := j.worker.options.Connect(client)
+	if err != nil {
+		return refusedSetting(err)
+	}
+	j.progress.client.Store(client)
+	s := &synchronisation{
+		job: j, config: config, client: client, connector: connector, slots: make(chan struct{}, requestsAtOnce),
+	}
+	err = s.run(ctx)
+	if ctx.Err() != nil || errors.Is(err, errLost) {
+		return nil // nothing that says anything about the registry
+	}
+	if c, ok := errors.AsType[*crash](err); ok {
+		return j.crashed(c)
+	}
+	if err != nil {
+		j.log.Warn("the synchronisation failed", "error", err)
+		return s.failure(err)
+	}
+	if len(s.unread) > 0 {
+		j.log.Warn("the synchronisation could not read everything", "unread", len(s.unread), "error", s.unread[0].err)
+		return s.incomplete()
+	}
+	return &protocol.FinishRequest{Outcome: protocol.OutcomeDone}
+}
+
+// run goes through the registry. Its errors are those that concern all of it.
+func (s *synchronisation) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	todo := make(chan registry.Repository)
+	var listers sync.WaitGroup
+	for range repositoriesAtOnce {
+		listers.Go(func() {
+			for r := range todo {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := catch(func() error { return s.repository(ctx, r) }); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	err := catch(func() error { return s.list(ctx, todo) })
+	close(todo)
+	listers.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// list passes on the repositories that are still to be listed.
+func (s *synchronisation) list(ctx context.Context, todo chan<- registry.Repository) error {
+	batch := make([]registry.Repository, 0, protocol.MaxNames)
+	for r, err := range s.connector.Repositories(ctx) {
+		if err != nil {
+			return s.refused(ctx, err)
+		}
+		if batch = append(batch, r); len(batch) == protocol.MaxNames {
+			if err := s.pending(ctx, batch, todo); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	return s.pending(ctx, batch, todo)
+}
+
+// pending passes on those of a batch that no earlier attempt has completed.
+func (s *synchronisation) pending(ctx context.Context, batch []registry.Repository, todo chan<- registry.Repository) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	s.progress.repositories.Add(int64(len(batch)))
+	names := make([]string, len(batch))
+	for i, r := range batch {
+		names[i] = r.Name
+	}
+	var answer protocol.PendingResponse
+	if err := s.call(ctx, protocol.PathPending, protocol.PendingRequest{Attempt: s.work.Attempt, Repositories: names}, &answer); err != nil {
+		return err
+	}
+	wanted := make(map[string]bool, len(answer.Repositories))
+	for _, name := range answer.Repositories {
+		wanted[name] = true
+	}
+	for _, r := range batch {
+		if !wanted[r.Name] {
+			s.progress.repositoriesDone.Add(1)
+			continue
+		}
+		select {
+		case todo <- r:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// each calls f for 0 to n-1, several at a time, until one returns an error.
+func (s *synchronisation) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	for i := range n {
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break // a slot that was taken is not missed: the synchronisation ends
+		}
+		all.Go(func() {
+			defer func() { <-s.slots }()
+			if err := catch(func() error { return f(ctx, i) }); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+// refused returns why a list is refused: if the registry refuses everything,
+// the error that says so.
+func (s *synchronisation) refused(ctx context.Context, err error) error {
+	switch tidewaiter.KindOf(err) {
+	case tidewaiter.Unauthenticated, tidewaiter.Forbidden:
+		if ping := s.connector.Ping(ctx); ping != nil {
+			return ping
+		}
+	}
+	return err
+}
+
+// trouble takes an error of the registry about one thing. It returns nil if
+// that thing alone is concerned: the others go on, and the synchronisation
+// fails at its end, so that nothing counts as gone which could not be read.
+// Otherwise it returns the error to fail with at once.
+func (s *synchronisation) trouble(ctx context.Context, name string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	switch tidewaiter.KindOf(err) {
+	case tidewaiter.Unauthenticated, tidewaiter.Forbidden, tidewaiter.Unavailable:
+		// Does the registry refuse, or fail at, everything?
+		if ping := s.connector.Ping(ctx); ping != nil {
+			return ping
+		}
+	case tidewaiter.NotFound, tidewaiter.Invalid, tidewaiter.TooLarge:
+	default: // it limits the rate; or it is no error of the registry
+		return err
+	}
+	s.log.Warn("a part of the registry cannot be read", "name", name, "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unread = append(s.unread, unread{name, err})
+	if len(s.unread) > maxUnread {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// failure is the result of a synchronisation that an error has ended.
+func (s *synchronisation) failure(err error) *protocol.FinishRequest {
+	if errors.Is(err, errNotHeard) || isRefusal(err) {
+		result := failed(tidewaiter.FailServer, "the server did not take what the component reported: "+err.Error())
+		if errors.Is(err, errNotHeard) {
+			result.Failure.RetrySeconds = int(retryUnavailable.Seconds())
+		}
+		return result
+	}
+	result := failed(string(access.FailReasonOf(err)), s.explain(err))
+	result.Failure.RetrySeconds = s.retry(err)
+	return result
+}
+
+// incomplete is the result of a synchronisation that could not read everything.
+func (s *synchronisation) incomplete() *protocol.FinishRequest {
+	var text strings.Builder
+	what := fmt.Sprintf("%d repositories or tags", len(s.unread))
+	if len(s.unread) == 1 {
+		what = "one repository or tag"
+	}
+	fmt.Fprintf(&text, "%s could not be read, so that nothing was marked as gone; all else is up to date. Give the user the right to read them, or exclude them. ", what)
+	code, retry := "", -1
+	for i, u := range s.unread {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		fmt.Fprintf(&text, "%s: %s", short(u.name, 200), s.explain(u.err))
+		if reason := string(access.FailReasonOf(u.err)); code != tidewaiter.FailRequestAPI {
+			code = reason
+		}
+		if again := s.retry(u.err); again == 0 || retry < 0 {
+			retry = again // what does not mend itself is not worth another attempt
+		}
+	}
+	result := failed(code, text.String())
+	result.Failure.RetrySeconds = retry
+	return result
+}
+
+// explain says what is wrong and what to do.
+func (s *synchronisation) explain(err error) string {
+	return access.Explain(err, s.config, s.worker.options.Now())
+}
+
+// retry returns in how many seconds another attempt makes sense, or 0.
+func (s *synchronisation) retry(err error) int {
+	wait := retryUnavailable
+	switch tidewaiter.KindOf(err) {
+	case tidewaiter.Throttled:
+		if f, ok := errors.AsType[*registry.Failure](err); ok && !f.Until.IsZero() {
+			wait = min(max(f.Until.Sub(s.worker.options.Now()), time.Second), maxRetry)
+		}
+	case tidewaiter.Unavailable:
+	default:
+		return 0
+	}
+	return int((wait + time.Second - 1) / time.Second)
+}
