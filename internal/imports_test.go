@@ -59,6 +59,16 @@ var mayImport = map[string][]string{
 	"internal/registry/registrytest": {"internal/registry", "internal/identity/aksk"},
 	"internal/registry":              {},
 
+	// From a layer's bytes to facts, and from facts to what an image holds.
+	"internal/extract":             {},
+	"internal/extract/all":         {"internal/extract", "internal/extract/langpkg", "internal/extract/ospkg"},
+	"internal/extract/codec":       {},
+	"internal/extract/extracttest": {"internal/extract"},
+	"internal/extract/langpkg":     {"internal/extract", "internal/extract/parse"},
+	"internal/extract/ospkg":       {"internal/extract", "internal/extract/parse"},
+	"internal/extract/parse":       {"internal/extract"},
+	"internal/overlay":             {},
+
 	// What the APIs stand on.
 	"internal/gateway":           {},
 	"internal/identity":          {"internal/identity/aksk", "internal/identity/policy", "internal/identity/keystone", "internal/store"},
@@ -92,7 +102,8 @@ var dependencies = []dependency{
 	{"golang.org/x/crypto", "argon2id for passwords", []string{"internal/identity"}},
 	{"golang.org/x/sync", "one look-up for many callers who ask the same (singleflight)",
 		[]string{"internal/identity", "internal/identity/keystone"}},
-	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "cmd/scan-component"}},
+	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "internal/extract", "cmd/scan-component"}},
+	{"github.com/klauspost/compress", "gzip and zstd of layers", []string{"internal/extract", "internal/extract/codec", "internal/extract/extracttest", "internal/extract/ospkg"}},
 
 	{"github.com/uptrace/bun", "one query text for both databases", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/pgdialect", "bun on PostgreSQL", []string{"internal/store"}},
@@ -109,7 +120,7 @@ var dependencies = []dependency{
 	{"github.com/knadh/koanf/providers/confmap", "koanf's defaults and overrides", []string{"cmd/tidewaiter"}},
 	{"github.com/knadh/koanf/providers/file", "koanf reads files", []string{"cmd/tidewaiter"}},
 
-	{"github.com/google/go-cmp", "differences in tests", []string{"internal/registry/registrytest"}},
+	{"github.com/google/go-cmp", "differences in tests", []string{"internal/registry/registrytest", "internal/extract/extracttest"}},
 	{"pgregory.net/rapid", "properties in tests", nil},
 	{"github.com/rogpeppe/go-internal", "testscript: the command line as txtar scripts", nil},
 	{"mvdan.cc/sh/v3", "a POSIX shell parser, to judge the commands that we emit", nil},

@@ -50,16 +50,24 @@ pages for them say.
 	for _, row := range rows["iam:"] {
 		b.WriteString(row)
 	}
-	b.WriteString("\n## Clusters, and what registries have beyond the contract\n\nOperations under /tidewaiter/v1 that belong to a project. To change a cluster that\n" +
-		"every project may use, the permission has to be for the whole account.\n\n| operation | request | action |\n|---|---|---|\n")
-	for _, row := range rows["hss:"] {
-		b.WriteString(row)
-	}
 	b.WriteString(`
 Besides, ` + "`iam:tokens:get` and `iam:tokens:delete`" + ` let a caller look at and revoke
 tokens of others in the account through /v3/auth/tokens, where everybody may
 do so with their own.
+
+## Clusters, and what registries have beyond the contract
+
+Operations under /tidewaiter/v1 that belong to a project. Those of registries are
+exempt in the sense above. Those that change a cluster need their permission in the
+default enterprise project, and for a cluster that every project may use, in the
+whole account.
+
+| operation | request | action |
+|---|---|---|
 `)
+	for _, row := range rows["hss:"] {
+		b.WriteString(row)
+	}
 
 	const path = "../../docs/permissions.md"
 	if *update {

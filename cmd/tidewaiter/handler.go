@@ -44,7 +44,9 @@ func newHandler(c *Config, endpoint string, s *state, log *slog.Logger, metrics 
 	hssapi.Register(api, hssapi.Options{Component: described, Fleet: s.fleet, Inventory: s.inventory})
 	iamapi.Register(api, iamapi.Options{Identity: s.identity, Endpoint: endpoint})
 	adminapi.Register(api, s.adminOptions(endpoint, described))
-	api.Handle(protocol.Prefix+"/", componentapi.New(componentapi.Options{Fleet: s.fleet, Inventory: s.inventory, Logger: log}))
+	components := componentapi.New(componentapi.Options{Fleet: s.fleet, Inventory: s.inventory})
+	api.Handle(protocol.Prefix, components)
+	api.Handle(protocol.Prefix+"/", components)
 	api.Handle("/components/", files)
 	api.Handle("/v2/", files)
 	api.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

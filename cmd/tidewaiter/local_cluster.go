@@ -69,7 +69,7 @@ func startLocalCluster(ctx context.Context, c *Config, f *fleet.Service, handler
 		},
 		HTTP:    &http.Client{Transport: inProcess{handler}},
 		Connect: all.New,
-		Logger:  log.With("component", tidewaiter.LocalClusterID),
+		Logger:  log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("local cluster: %w", err)

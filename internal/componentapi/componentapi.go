@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"strings"
@@ -46,7 +45,6 @@ type Inventory interface {
 type Options struct {
 	Fleet     *fleet.Service
 	Inventory Inventory
-	Logger    *slog.Logger
 	Now       func() time.Time // time.Now
 }
 
@@ -119,7 +117,7 @@ func signed[T any](a *api, do func(request[T]) (any, error)) http.HandlerFunc {
 			out, err = do(req)
 		}
 		if err != nil {
-			a.fail(w, r, err)
+			fail(w, r, err)
 			return
 		}
 		answer(w, out)

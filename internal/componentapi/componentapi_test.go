@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -298,7 +297,7 @@ func FuzzEnrol(f *testing.F) {
 	db := storetest.Open(f, storetest.SQLite(f))
 	now := time.Now()
 	h := componentapi.New(componentapi.Options{
-		Fleet: fleet.New(fleet.Options{Store: db}), Inventory: &memory{db: db}, Logger: slog.New(slog.DiscardHandler),
+		Fleet: fleet.New(fleet.Options{Store: db}), Inventory: &memory{db: db},
 		Now: func() time.Time { now = now.Add(time.Minute); return now }, // nobody is throttled
 	})
 	f.Add([]byte(`{"protocol":1,"oldest_protocol":1,"name":"a","version":"1","platform":"p","token":"twe_a",` +

@@ -19,15 +19,16 @@ type errorBody struct {
 	RequestID   string `json:"request_id"`
 }
 
-// fail answers with an error. What the component may not read, or an operator
-// should know, is logged.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	id := gateway.InfoFrom(r.Context()).ID
+// fail answers with an error. What the component may not read goes into the
+// access log.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	info := gateway.InfoFrom(r.Context())
 	status, body := errorOf(err)
-	body.RequestID = id
-	if status >= http.StatusInternalServerError && r.Context().Err() == nil {
-		a.Logger.ErrorContext(r.Context(), "component request failed", "request_id", id, "route", r.Pattern, "error", err)
+	body.RequestID = info.ID
+	if status < http.StatusInternalServerError {
+		err = nil // the body has all of it
 	}
+	info.Fail(body.Code, err)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")

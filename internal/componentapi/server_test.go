@@ -106,7 +106,7 @@ func newWorld(t *testing.T) *world {
 	g, err := gateway.New(gateway.Options{Logger: log})
 	w.ok(err)
 	api := g.NewAPI("test")
-	h := componentapi.New(componentapi.Options{Fleet: w.fleet, Inventory: w.inventory, Logger: log})
+	h := componentapi.New(componentapi.Options{Fleet: w.fleet, Inventory: w.inventory})
 	api.Handle(protocol.Prefix, h)
 	api.Handle(protocol.Prefix+"/", h)
 	w.server = httptest.NewServer(g.Wrap(api))

@@ -13,7 +13,7 @@ import (
 func (a *api) enrol(w http.ResponseWriter, r *http.Request) {
 	out, err := a.enrolment(w, r)
 	if err != nil {
-		a.fail(w, r, err)
+		fail(w, r, err)
 		return
 	}
 	answer(w, out)

@@ -82,8 +82,8 @@ func Layer(ctx context.Context, blob io.Reader, desc tidewaiter.Descriptor, diff
 	if err := s.broken(outer); err != nil {
 		return tidewaiter.LayerFacts{}, err
 	}
-	missing := make(map[int][]want)
-	found := w.facts(missing)
+	content, missing := contents(w.entries), make(map[int][]want)
+	found := w.facts(content, missing)
 	if len(missing) > 0 {
 		if o.Reopen != nil && s.verified {
 			err := again(ctx, desc, diffID, o, w, missing)
@@ -91,7 +91,7 @@ func Layer(ctx context.Context, blob io.Reader, desc tidewaiter.Descriptor, diff
 				return tidewaiter.LayerFacts{}, err
 			}
 		}
-		found = w.facts(nil)
+		found = w.facts(content, nil)
 	}
 	found.DiffID, found.Extractors, found.Size, found.Verified = facts.DiffID, facts.Extractors, s.size, s.verified
 	s.explain(&found, desc)

@@ -14,7 +14,7 @@ const noContent = -1
 // contents returns, for each entry of an archive, the entry that brought its
 // content: of a regular file itself, of a hard link that of the last entry
 // before it that had the path of its target. A hard link to a symbolic link or
-// a device becomes one itself, and one to another hard link points to where that does.
+// a device becomes one itself, and one to a hard link to another layer points there.
 func contents(entries []tidewaiter.File) []int {
 	content := make([]int, len(entries))
 	var byPath []int // made if there is a hard link
@@ -43,7 +43,9 @@ func contents(entries []tidewaiter.File) []int {
 			case tidewaiter.SymbolicLink, tidewaiter.SpecialFile:
 				entries[n].Type, entries[n].Mode, entries[n].Link = target.Type, target.Mode, target.Link
 			case tidewaiter.HardLink:
-				entries[n].Link = target.Link // which may be in another layer
+				if content[n] == noContent { // it is in another layer
+					entries[n].Link = target.Link
+				}
 			}
 		}
 	}
@@ -129,15 +131,15 @@ func beneath(path, folder string) bool {
 	return len(path) > len(folder) && path[len(folder)] == '/' && strings.HasPrefix(path, folder)
 }
 
-// facts puts together what a walk and the extractors found. missing are the
+// facts puts together what a walk and the extractors found. content is what
+// contents returned; missing are the
 // contents that an extractor wants to see as a hard link, and was not given;
 // nil means that nothing can be done about them.
-func (w *walker) facts(missing map[int][]want) tidewaiter.LayerFacts {
-	content := contents(w.entries)
+func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFacts {
 	left, replaced := settle(w.entries)
 	facts := tidewaiter.LayerFacts{
 		Files:     make([]tidewaiter.File, 0, len(left)),
-		Whiteouts: unique(slices.Concat(w.whiteouts, replaced)),
+		Whiteouts: unique(append(replaced, w.whiteouts...)),
 		Opaque:    unique(w.opaque),
 	}
 	survives := make(map[int]bool, len(w.cuts))
@@ -225,8 +227,9 @@ func (c *collector) cut(cut tidewaiter.Cut) {
 	}
 }
 
-// unique returns a sorted list without repetitions, nil if it is empty.
-func unique(list []string) []string {
-	slices.SortFunc(list, tidewaiter.ComparePaths)
-	return slices.Compact(list)
+// unique returns paths in order and without repetitions, in a list of its own.
+func unique(paths []string) []string {
+	paths = slices.Clone(paths)
+	slices.SortFunc(paths, tidewaiter.ComparePaths)
+	return slices.Compact(paths)
 }

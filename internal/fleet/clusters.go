@@ -108,8 +108,7 @@ func (s *Service) DeleteCluster(ctx context.Context, id string) error {
 // and what it was doing is done by another. It knows the cluster's key all the
 // same; change that if the component is in wrong hands.
 func (s *Service) RemoveComponent(ctx context.Context, clusterID, componentID string) error {
-	defer s.Wake(clusterID)
-	return s.db.Tx(ctx, func(tx *store.DB) error {
+	err := s.db.Tx(ctx, func(tx *store.DB) error {
 		c, err := tx.Component(ctx, componentID)
 		if err != nil {
 			return err
@@ -122,6 +121,12 @@ func (s *Service) RemoveComponent(ctx context.Context, clusterID, componentID st
 		}
 		return tx.DeleteComponent(ctx, componentID)
 	})
+	if err != nil {
+		return err
+	}
+	s.o.Logger.InfoContext(ctx, "component removed", "component", componentID, "cluster", clusterID)
+	s.Wake(clusterID)
+	return nil
 }
 
 // Limits of a token.

@@ -57,6 +57,7 @@ func (s *Service) Enrol(ctx context.Context, req protocol.EnrolRequest) (protoco
 	if err != nil {
 		return protocol.EnrolResponse{}, err
 	}
+	s.o.Logger.InfoContext(ctx, "component enrolled", "component", c.ID, "name", c.Name, "cluster", cluster.ID)
 	return protocol.EnrolResponse{ComponentID: c.ID, ClusterID: cluster.ID, ClusterName: cluster.Name}, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // the values in the comments.
 type Options struct {
 	Store  *store.DB
-	Logger *slog.Logger
+	Logger *slog.Logger     // who came and went, and changes of keys; nil for silence
 	Now    func() time.Time // store.Now
 
 	Lease       time.Duration // 60 s: how long a lease holds without a heartbeat
@@ -45,6 +45,9 @@ type Service struct {
 
 // New returns a Service.
 func New(o Options) *Service {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	if o.Now == nil {
 		o.Now = store.Now
 	}

@@ -22,7 +22,7 @@ func (s *Service) Hello(ctx context.Context, of tidewaiter.Component, req protoc
 		return protocol.HelloResponse{}, err
 	}
 	version, versionErr := protocol.Negotiate(req.Versions)
-	var cluster tidewaiter.Cluster
+	var before, cluster tidewaiter.Cluster
 	var c tidewaiter.Component
 	err := s.db.Tx(ctx, func(tx *store.DB) (err error) {
 		if c, err = tx.Component(ctx, of.ID); err != nil {
@@ -40,7 +40,10 @@ func (s *Service) Hello(ctx context.Context, of tidewaiter.Component, req protoc
 		if req.KeyRefused {
 			c.SealedClusterKey = nil
 		}
-		cluster, err = s.agree(ctx, tx, &c, req.ClusterRecipient)
+		if before, err = tx.Cluster(ctx, c.ClusterID); err != nil {
+			return err
+		}
+		cluster, err = s.agree(ctx, tx, before, &c, req.ClusterRecipient)
 		if err != nil {
 			return err
 		}
@@ -48,6 +51,9 @@ func (s *Service) Hello(ctx context.Context, of tidewaiter.Component, req protoc
 	})
 	if err := errors.Join(versionErr, err); err != nil {
 		return protocol.HelloResponse{}, err
+	}
+	if cluster.Recipient != before.Recipient {
+		s.o.Logger.InfoContext(ctx, "cluster key in force", "cluster", cluster.ID, "recipient", cluster.Recipient, "component", c.ID)
 	}
 	s.Wake(c.ClusterID)
 	return protocol.HelloResponse{
@@ -60,11 +66,7 @@ func (s *Service) Hello(ctx context.Context, of tidewaiter.Component, req protoc
 // agree settles which key is in force, given the one that a component holds or
 // offers, and sees to it that the component gets it. It returns the cluster as
 // it then is.
-func (s *Service) agree(ctx context.Context, tx *store.DB, c *tidewaiter.Component, offer string) (tidewaiter.Cluster, error) {
-	cluster, err := tx.Cluster(ctx, c.ClusterID)
-	if err != nil {
-		return cluster, err
-	}
+func (s *Service) agree(ctx context.Context, tx *store.DB, cluster tidewaiter.Cluster, c *tidewaiter.Component, offer string) (tidewaiter.Cluster, error) {
 	c.ClusterRecipient = offer
 	if offer != cluster.Recipient {
 		free, err := s.mayTakeOver(ctx, tx, cluster, *c)

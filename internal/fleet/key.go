@@ -21,8 +21,7 @@ const maxSealedKey = 8 << 10
 // work on them is stopped. All of it happens or none. Errors: NotFound;
 // Conflict if the cluster has no key.
 func (s *Service) RotateKey(ctx context.Context, id string) error {
-	defer s.Wake(id)
-	return s.db.Tx(ctx, func(tx *store.DB) error {
+	err := s.db.Tx(ctx, func(tx *store.DB) error {
 		cluster, err := tx.Cluster(ctx, id)
 		if err != nil {
 			return err
@@ -52,6 +51,12 @@ func (s *Service) RotateKey(ctx context.Context, id string) error {
 		}
 		return s.failRegistries(ctx, tx, cluster)
 	})
+	if err != nil {
+		return err
+	}
+	s.o.Logger.InfoContext(ctx, "cluster key forgotten", "cluster", id)
+	s.Wake(id)
+	return nil
 }
 
 // failRegistries sets the status of the registries whose secrets were sealed to

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,8 +125,8 @@ func (g *Gateway) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// componentRoute is the pattern of everything that scan components ask for.
-const componentRoute = "/component/v1/"
+// componentPrefix is what the paths of scan components' requests begin with.
+const componentPrefix = "/component/v1/"
 
 // done writes the access log and the metrics of one request.
 func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Duration) {
@@ -139,7 +140,7 @@ func (g *Gateway) done(r *http.Request, info *Info, rec *recorder, d time.Durati
 	switch {
 	case rec.status() >= 500:
 		level = slog.LevelError
-	case rec.status() < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead || route == componentRoute):
+	case rec.status() < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead || strings.HasPrefix(r.URL.Path, componentPrefix)):
 		level = slog.LevelDebug // clients and components poll; what changes or fails is worth a line
 	}
 	if !g.log.Enabled(r.Context(), level) {

@@ -79,3 +79,7 @@ func (r *recorder) status() int {
 	}
 	return r.code
 }
+
+// Fail notes for the access log with what error a handler answers that writes
+// its errors itself. cause is nil or what the client does not get to read.
+func (i *Info) Fail(code string, cause error) { i.errorCode, i.cause = code, cause }

@@ -91,11 +91,11 @@ func (w *Worker) greet(ctx context.Context) error {
 		}
 	}
 	err := w.hello(ctx)
-	if !errors.Is(err, ErrRemoved) {
+	if !errors.Is(err, ErrRemoved) || w.started {
 		return err
 	}
-	// Removed on the server. Somebody who gives another token than last time
-	// wants to have the component back.
+	// Removed on the server since the last run. Somebody who now gives another
+	// token wants to have the component back.
 	token, wrong := w.token(ctx)
 	if wrong != nil || token == "" || bytes.Equal(hashToken(token), w.state.enrolledBy) {
 		return err

@@ -76,10 +76,11 @@ func (j *jar) readManifest(r io.Reader) error {
 	return nil
 }
 
-// add puts what the archive is on the list.
-func (j *jar) add(list *parse.List) {
+// add puts what the archive is on the list. What it is by its name counts only
+// if the whole of it was read.
+func (j *jar) add(list *parse.List, whole bool) {
 	found := j.poms
-	if len(found) == 0 {
+	if len(found) == 0 && whole {
 		if guess, ok := j.guess(); ok {
 			found = []mavenArtifact{guess}
 		}

@@ -23,22 +23,30 @@ import (
 // without compression, else unpacked into memory, one at a time; one too large
 // for that is read as a stream. Nothing else is unpacked.
 type Java struct {
-	hold chan struct{} // whoever has put something in may hold archives in memory
+	limits javaLimits
+	hold   chan struct{} // whoever has put something in may hold archives in memory
 }
 
 var _ extract.Extractor = Java{}
 
 // NewJava returns the extractor.
-func NewJava() Java { return Java{hold: make(chan struct{}, 1)} }
+func NewJava() Java {
+	return Java{
+		limits: javaLimits{nesting: 10, entries: maxEntries, inflated: 2 << 30, held: 48 << 20, wanted: 10_000},
+		hold:   make(chan struct{}, 1),
+	}
+}
 
-// The limits of a file, with all that is in it.
-const (
-	maxNesting  = 10       // archives within one another
-	maxEntries  = 500_000  // of all archives
-	maxInflated = 2 << 30  // bytes that are unpacked
-	maxHeld     = 48 << 20 // bytes of unpacked archives in memory; each may take half of what is left
-	maxWanted   = 10_000   // files of interest in an archive
-)
+// javaLimits are those of a file, with all that is in it.
+type javaLimits struct {
+	nesting  int   // archives within one another
+	entries  int   // of all archives
+	inflated int64 // bytes that are unpacked
+	held     int64 // bytes of unpacked archives in memory; each may take half of what is left
+	wanted   int   // files of interest in an archive
+}
+
+const maxEntries = 500_000
 
 // Name implements [extract.Extractor].
 func (Java) Name() string { return "java/archive" }
@@ -53,7 +61,7 @@ func (Java) Wants(name string, mode fs.FileMode, size int64) bool {
 
 // Extract implements [extract.Extractor].
 func (e Java) Extract(ctx context.Context, f extract.Input) (extract.Found, error) {
-	w := &jarWalk{stopped: ctx.Err, done: ctx.Done(), list: parse.NewList(e.Name()), hold: e.hold}
+	w := &jarWalk{limits: e.limits, stopped: ctx.Err, done: ctx.Done(), list: parse.NewList(e.Name()), hold: e.hold}
 	err := w.archive(f, f.Size, f.Path, nil)
 	if w.holding {
 		<-e.hold
@@ -95,6 +103,7 @@ var errJarLimit = errors.New("limit")
 
 // jarWalk is the walk through one file.
 type jarWalk struct {
+	limits   javaLimits
 	stopped  func() error
 	done     <-chan struct{}
 	list     *parse.List
@@ -119,8 +128,8 @@ func (w *jarWalk) archive(r io.ReaderAt, size int64, name string, inside []strin
 		if strings.HasSuffix(e.name, "/") || !wantedInJar(e.name) {
 			return nil
 		}
-		if len(z.opened) == maxWanted {
-			return fmt.Errorf("%w: more than %d files of interest in an archive", errJarLimit, maxWanted)
+		if len(z.opened) == w.limits.wanted {
+			return fmt.Errorf("%w: more than %d files of interest in an archive", errJarLimit, w.limits.wanted)
 		}
 		packed, err := z.open(e)
 		if err == nil && isJar(e.name) {
@@ -136,7 +145,7 @@ func (w *jarWalk) archive(r io.ReaderAt, size int64, name string, inside []strin
 		}
 		return w.file(jar, e.name, content)
 	})
-	jar.add(w.list)
+	jar.add(w.list, err == nil)
 	return err
 }
 
@@ -145,15 +154,15 @@ func (w *jarWalk) count() error {
 	if err := w.stopped(); err != nil {
 		return err
 	}
-	if w.entries++; w.entries > maxEntries {
-		return fmt.Errorf("%w: more than %d entries", errJarLimit, maxEntries)
+	if w.entries++; w.entries > w.limits.entries {
+		return fmt.Errorf("%w: more than %d entries", errJarLimit, w.limits.entries)
 	}
 	return nil
 }
 
 // file reads a file that says something of the archive that it is in.
 func (w *jarWalk) file(j *jar, name string, content io.Reader) error {
-	limited := &inflating{r: content, w: w}
+	limited := w.counted(content)
 	var err error
 	if isPom(name) {
 		err = j.readPom(limited)
@@ -171,8 +180,8 @@ func (w *jarWalk) file(j *jar, name string, content io.Reader) error {
 
 // nested reads an archive within an archive.
 func (w *jarWalk) nested(e zipEntry, packed *io.SectionReader, inside []string) error {
-	if len(inside)+1 > maxNesting {
-		w.list.Cut(extract.CutNesting, fmt.Sprintf("archives within archives, more than %d: %.200q was not read", maxNesting, e.name))
+	if len(inside)+1 > w.limits.nesting {
+		w.list.Cut(extract.CutNesting, fmt.Sprintf("archives within archives, more than %d: %.200q was not read", w.limits.nesting, e.name))
 		return nil
 	}
 	inside = append(slices.Clone(inside), e.name)
@@ -200,8 +209,8 @@ func (w *jarWalk) unpacked(name string, content io.Reader, inside []string) erro
 	before := w.held
 	defer func() { w.held = before }()
 	var memory growing
-	rest := (maxHeld - w.held) / 2
-	limited := &inflating{r: content, w: w}
+	rest := (w.limits.held - w.held) / 2
+	limited := w.counted(content)
 	n, err := io.Copy(&memory, io.LimitReader(limited, rest+1))
 	switch {
 	case err != nil:
@@ -212,22 +221,22 @@ func (w *jarWalk) unpacked(name string, content io.Reader, inside []string) erro
 	}
 	w.held += n
 	jar := &jar{name: name, inside: inside}
-	err = streamZip(io.MultiReader(memory.reader(), limited), func(name string, content io.Reader) error {
+	err = streamZip(io.MultiReader(memory.reader(), limited), w.counted, func(name string, content io.Reader) error {
 		if err := w.count(); err != nil {
 			return err
 		}
 		switch {
-		case !wantedInJar(name):
+		case strings.HasSuffix(name, "/"), !wantedInJar(name):
 			return nil
 		case !isJar(name):
 			return w.file(jar, name, content)
-		case len(inside)+1 > maxNesting:
-			w.list.Cut(extract.CutNesting, fmt.Sprintf("archives within archives, more than %d: %.200q was not read", maxNesting, name))
+		case len(inside)+1 > w.limits.nesting:
+			w.list.Cut(extract.CutNesting, fmt.Sprintf("archives within archives, more than %d: %.200q was not read", w.limits.nesting, name))
 			return nil
 		}
 		return w.unpacked(name, content, append(slices.Clone(inside), name))
 	})
-	jar.add(w.list)
+	jar.add(w.list, err == nil)
 	return w.below(inside, err)
 }
 
@@ -253,6 +262,14 @@ func (w *jarWalk) cut(inside []string, name string, err error) {
 	w.list.Cut(code, fmt.Sprintf("%.200q within the archive could not be read: %v", strings.Join(append(slices.Clone(inside), name), "!/"), err))
 }
 
+// counted returns a reader that counts what it reads as unpacked.
+func (w *jarWalk) counted(r io.Reader) io.Reader {
+	if i, ok := r.(*inflating); ok && i.w == w {
+		return i
+	}
+	return &inflating{r: r, w: w}
+}
+
 // inflating counts what is unpacked of a file.
 type inflating struct {
 	r io.Reader
@@ -261,8 +278,8 @@ type inflating struct {
 
 // Read implements [io.Reader].
 func (i *inflating) Read(b []byte) (int, error) {
-	if i.w.inflated >= maxInflated {
-		return 0, fmt.Errorf("%w: more than %d bytes to unpack", errJarLimit, int64(maxInflated))
+	if i.w.inflated >= i.w.limits.inflated {
+		return 0, fmt.Errorf("%w: more than %d bytes to unpack", errJarLimit, i.w.limits.inflated)
 	}
 	if err := i.w.stopped(); err != nil {
 		return 0, err

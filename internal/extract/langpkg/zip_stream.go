@@ -12,8 +12,9 @@ import (
 
 // streamZip reads an archive from its beginning to its directory, for one that
 // is too large to be held: it calls visit with each entry and a reader of what
-// the entry holds, of which visit need not read all.
-func streamZip(archive io.Reader, visit func(name string, content io.Reader) error) error {
+// the entry holds, of which visit need not read all. Whatever is unpacked goes
+// through a reader that unpacked returns.
+func streamZip(archive io.Reader, unpacked func(io.Reader) io.Reader, visit func(name string, content io.Reader) error) error {
 	r := bufio.NewReaderSize(archive, 64<<10)
 	fixed := make([]byte, zipLocalSize)
 	for {
@@ -46,14 +47,14 @@ func streamZip(archive io.Reader, visit func(name string, content io.Reader) err
 			size:   int64(le.Uint32(fixed[22:])),
 		}
 		entry.large(extra)
-		if err := entry.stream(r, string(name), visit); err != nil {
+		if err := entry.stream(r, string(name), unpacked, visit); err != nil {
 			return err
 		}
 	}
 }
 
 // stream visits the entry that r stands at, and leaves r behind it.
-func (e zipEntry) stream(r *bufio.Reader, name string, visit func(string, io.Reader) error) error {
+func (e zipEntry) stream(r *bufio.Reader, name string, unpacked func(io.Reader) io.Reader, visit func(string, io.Reader) error) error {
 	described := e.flags&zipDescribed != 0
 	var packed io.Reader = r
 	switch {
@@ -72,6 +73,7 @@ func (e zipEntry) stream(r *bufio.Reader, name string, visit func(string, io.Rea
 	if err != nil {
 		return err
 	}
+	content = unpacked(content)
 	if err := visit(name, content); err != nil {
 		return err
 	}
