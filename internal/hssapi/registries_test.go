@@ -113,6 +113,11 @@ func TestAddRegistryBadInputs(t *testing.T) {
 	for _, body := range []any{nil, "[]", `"` + `x"`, "null", `{"registry_password": Planted}`, `{"registry_password": "` + password + `"`, "{"} {
 		h.fail("HSS.0001", "", "POST", path, body)
 	}
+	// Not even one character of what could not be read is repeated.
+	a := h.as(h.token, "POST", path, `{"registry_password": Planted}`)
+	if want := "Invalid parameter body: it is not valid JSON"; a.body["error_msg"] != want {
+		t.Errorf("got %q, want %q", a.body["error_msg"], want)
+	}
 	h.add("one", nil)
 	h.fail("HSS.0010", "registry_name", "POST", path, h.registry("one", nil))
 	if strings.Contains(h.log.String(), "Planted") {

@@ -100,7 +100,11 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 			known = append(known, row)
 		}
 	}
-	if err := db.reviewReplaced(ctx, "images", repositoryID, nouns(tags, func(t ImageTag) tagged { return tagged{t.Name, t.ManifestID} }), now); err != nil {
+	list := nouns(tags, func(t ImageTag) tagged { return tagged{t.Name, t.ManifestID} })
+	if err := db.reviewReplaced(ctx, "images", repositoryID, list, now); err != nil {
+		return err
+	}
+	if err := db.unsee(ctx, "skipped_tags", repositoryID, list); err != nil {
 		return err
 	}
 	if err := db.upsertImages(ctx, known, "excluded.updated"); err != nil {
@@ -136,6 +140,14 @@ func (db *DB) reviewReplaced(ctx context.Context, table string, repositoryID int
 		}
 	}
 	return db.reviewManifests(ctx, replaced, now)
+}
+
+// unsee notes that tags no longer stand for what they stand for by a table of
+// tags, even if the same synchronisation saw that.
+func (db *DB) unsee(ctx context.Context, table string, repositoryID int64, list []tagged) error {
+	r, err := db.write.NewRaw("UPDATE ? SET sync_id = '' WHERE repository_id = ? AND tag IN (?)",
+		bun.Ident(table), repositoryID, bun.List(nouns(list, func(t tagged) string { return t.Tag }))).Exec(ctx)
+	return wrote(r, err, "tags")
 }
 
 func (db *DB) upsertImages(ctx context.Context, rows []imageRow, updated string) error {

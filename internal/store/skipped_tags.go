@@ -34,13 +34,14 @@ func (db *DB) PutSkippedTags(ctx context.Context, repositoryID int64, syncID str
 	})
 	return db.Tx(ctx, func(tx *DB) error {
 		return eachChunk(rows, func(chunk []skippedTagRow) error {
-			err := tx.reviewReplaced(ctx, "skipped_tags", repositoryID, nouns(chunk, func(r skippedTagRow) tagged {
-				return tagged{r.Tag, r.ManifestID}
-			}), Now())
-			if err != nil {
+			list := nouns(chunk, func(r skippedTagRow) tagged { return tagged{r.Tag, r.ManifestID} })
+			if err := tx.reviewReplaced(ctx, "skipped_tags", repositoryID, list, Now()); err != nil {
 				return err
 			}
-			_, err = tx.write.NewInsert().Model(&chunk).
+			if err := tx.unsee(ctx, "images", repositoryID, list); err != nil {
+				return err
+			}
+			_, err := tx.write.NewInsert().Model(&chunk).
 				On("CONFLICT (repository_id, tag) DO UPDATE SET manifest_id = excluded.manifest_id, sync_id = excluded.sync_id").Exec(ctx)
 			return conflict(err, "skipped tag")
 		})

@@ -42,14 +42,6 @@ func (x thing) manifests() []tidewaiter.Manifest {
 
 type content map[string]map[string]thing // by repository and tag
 
-func (c content) clone() content {
-	d := make(content)
-	for name, tags := range c {
-		d[name] = maps.Clone(tags)
-	}
-	return d
-}
-
 // syncModel is what a registry holds, and what the store is to hold of it.
 type syncModel struct {
 	t     *rapid.T
@@ -58,12 +50,12 @@ type syncModel struct {
 	now   time.Time
 	syncs int
 
-	there     content
-	stored    content              // images and charts
-	pushed    map[string]time.Time // when tags changed, by repository:tag; of some of them it is known
-	completed map[string]string    // repositories, by what was their latest then
-	syncID    string               // of the sync that was broken off, or ""
-	done      map[string]bool      // repositories that it has completed
+	there  content
+	stored content              // images and charts
+	pushed map[string]time.Time // when tags changed, by repository:tag; of some of them it is known
+	syncID string               // of the sync that was broken off, or ""
+	done   map[string]bool      // repositories that it has completed
+	seen   content              // what it was told, by all of its attempts
 }
 
 func (m *syncModel) ok(err error) {
@@ -100,7 +92,7 @@ func (m *syncModel) sync() {
 	m.now = m.now.Add(time.Minute)
 	if m.syncID == "" || rapid.Bool().Draw(m.t, "afresh") {
 		m.syncs++
-		m.syncID, m.done = fmt.Sprint("sync ", m.syncs), make(map[string]bool)
+		m.syncID, m.done, m.seen = fmt.Sprint("sync ", m.syncs), make(map[string]bool), make(content)
 	}
 	names := slices.Sorted(maps.Keys(m.there))
 	pending, err := m.db.UnlistedRepositories(ctx, m.id, m.syncID, names)
@@ -138,6 +130,9 @@ func (m *syncModel) list(name string) bool {
 	if m.stored[name] == nil {
 		m.stored[name] = make(map[string]thing)
 	}
+	if m.seen[name] == nil {
+		m.seen[name] = make(map[string]thing)
+	}
 	tags := rapid.Permutation(slices.Sorted(maps.Keys(m.there[name]))).Draw(m.t, "tags")
 	for len(tags) > 0 {
 		n := rapid.IntRange(1, len(tags)).Draw(m.t, "batch")
@@ -160,7 +155,7 @@ func (m *syncModel) list(name string) bool {
 	for range rapid.IntRange(1, 2).Draw(m.t, "times") {
 		m.ok(m.db.CompleteRepository(ctx, id, m.syncID, "", []tidewaiter.Skipped{{Kind: "bad", Reason: "worse", Count: 2, Example: "x"}}, m.now))
 	}
-	m.stored[name] = maps.Clone(m.there[name])
+	m.stored[name] = maps.Clone(m.seen[name])
 	m.done[name] = true
 	m.check()
 	m.checkLatest(name)
@@ -192,6 +187,7 @@ func (m *syncModel) report(name string, tags []string) {
 		var others []store.SkippedTag
 		for _, tag := range tags {
 			x := m.there[name][tag]
+			m.seen[name][tag] = x
 			if x < 0 {
 				others = append(others, store.SkippedTag{Name: tag, ManifestID: known[x.digest()].ID})
 				continue

@@ -35,7 +35,7 @@ func TestWithTheServer(t *testing.T) {
 	check(t, err)
 	g, err := gateway.New(gateway.Options{Logger: log})
 	check(t, err)
-	h := httptest.NewServer(g.Wrap(componentapi.New(componentapi.Options{Fleet: f, Inventory: inv, Logger: log})))
+	h := httptest.NewServer(g.Wrap(componentapi.New(componentapi.Options{Fleet: f, Inventory: inv})))
 	defer h.Close()
 	defer f.Close() // ends the long polls, so that h can close
 

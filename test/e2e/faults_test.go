@@ -33,7 +33,7 @@ func TestComponentKilledInMidSync(t *testing.T) {
 	t.Parallel()
 	a := startAttached(t)
 	want := a.reg.fillMany(t, 6, 3)
-	task, g := a.hold(t, 7)
+	task, g := a.hold(t, 34) // of 42
 	a.component.Kill()
 	g.Open()
 	before := len(a.front.Seen("/tags/list"))

@@ -35,6 +35,7 @@ type relay struct {
 	gate        *gate
 	lose        func(path string) bool
 	every, lost int
+	errs        []string
 }
 
 // An exchange is a request that passed, and the status of its answer.
@@ -78,6 +79,9 @@ func (w *relay) start(t testing.TB, c *tls.Config) {
 	t.Cleanup(func() {
 		w.Cut()
 		w.server.Close()
+		if t.Failed() {
+			t.Logf("the relay %s had trouble:\n%s", w.URL, strings.Join(w.errs, "\n"))
+		}
 	})
 	w.URL, w.Addr = w.server.URL, w.server.Listener.Addr().String()
 }
@@ -262,7 +266,12 @@ func (w *relay) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			DisableKeepAlives: true, // the next request may lead elsewhere
 			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return to(ctx) },
 		},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			w.mu.Lock()
+			w.errs = append(w.errs, r.Method+" "+r.URL.Path+": "+err.Error())
+			w.mu.Unlock()
+			panic(http.ErrAbortHandler)
+		},
 		ErrorLog:     log.New(io.Discard, "", 0),
 	}
 	proxy.ServeHTTP(kept, r)

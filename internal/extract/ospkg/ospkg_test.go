@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidewaiter/tidewaiter/internal/extract"
+	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
 	"github.com/tidewaiter/tidewaiter/internal/extract/ospkg"
 )
 
@@ -170,6 +171,25 @@ func TestChiselBomb(t *testing.T) {
 	w.Close()
 	if _, err := (ospkg.Chisel{}).Extract(context.Background(), input("var/lib/chisel/manifest.wall", packed.Bytes())); err == nil {
 		t.Error("a manifest of 32 MB is read without an error")
+	}
+}
+
+func TestConform(t *testing.T) {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wall := w.EncodeAll([]byte(`{"kind":"package","name":"a","version":"1"}`), nil)
+	samples := map[string]extracttest.Sample{
+		"os/dpkg":         {Path: "var/lib/dpkg/status", Body: []byte("Package: a\nStatus: install ok installed\nVersion: 1\n")},
+		"os/chisel":       {Path: "var/lib/chisel/manifest.wall", Body: wall},
+		"os/apk":          {Path: "usr/lib/apk/db/installed", Body: []byte("P:a\nV:1\n")},
+		"os/rpm":          {Path: "usr/lib/sysimage/rpm/Packages.db", Body: ndb(t, header("a", "1", "1", 0))},
+		"os/rpm-manifest": {Path: "var/lib/rpmmanifest/container-manifest-2", Body: []byte("a\t1-1\t0\t0\t\t(none)\t0\tx86_64\t0\ta-1-1.src.rpm\n")},
+		"os/release":      {Path: "etc/os-release", Body: []byte("ID=a\n")},
+	}
+	for _, e := range ospkg.Extractors() {
+		t.Run(e.Name(), func(t *testing.T) { extracttest.Conform(t, e, samples[e.Name()]) })
 	}
 }
 
