@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidewaiter/tidewaiter"
 )
@@ -236,11 +237,15 @@ func (p *pool) texts(list []string, most int) []string {
 	return kept
 }
 
-// text returns a bounded copy of s, the same for the same text: an extractor's
-// strings may be parts of the file that it read, and would keep all of it.
+// text returns a bounded copy of s in UTF-8 without NUL, the same for the same
+// text: an extractor's strings may be parts of the file that it read, and would
+// keep all of it.
 func (p *pool) text(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\ufffd"), "\ufffd")
 	}
 	if kept, ok := p.strings[s]; ok {
 		return kept

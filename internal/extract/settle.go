@@ -138,7 +138,7 @@ func beneath(path, folder string) bool {
 func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFacts {
 	left, replaced := settle(w.entries)
 	facts := tidewaiter.LayerFacts{
-		Files:     make([]tidewaiter.File, 0, len(left)),
+		Files:     slices.Grow([]tidewaiter.File(nil), len(left)),
 		Whiteouts: unique(append(replaced, w.whiteouts...)),
 		Opaque:    unique(w.opaque),
 	}

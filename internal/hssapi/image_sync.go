@@ -123,7 +123,7 @@ type listAssociateRegistriesInput struct {
 	InProject
 	Page
 	TaskID       string `path:"task_id" minLength:"1" maxLength:"64"`
-	RegistryName string `query:"registry_name" minLength:"1" maxLength:"128"`
+	RegistryName string `query:"registry_name" minLength:"1" maxLength:"128" doc:"Name of the connection; * stands for any characters."`
 	RegistryType string `query:"registry_type" doc:"One or several, separated by commas, of Harbor, Jfrog, SwrPrivate, SwrShared, SwrEnterprise, Other."`
 	SyncStatus   string `query:"sync_status" enum:"finished,running,failed"`
 }

@@ -149,10 +149,10 @@ func wireImage(i tidewaiter.RegistryImage) RegistryImagesInfo {
 
 type listRegistryImagesInput struct {
 	InProject
-	Namespace             string          `query:"namespace" minLength:"1" maxLength:"128"`
+	Namespace             string          `query:"namespace" minLength:"1" maxLength:"128" doc:"First part of the repository's name; * stands for any characters."`
 	ImageName             string          `query:"image_name" minLength:"1" maxLength:"128" doc:"Name; * stands for any characters."`
 	ImageVersion          string          `query:"image_version" minLength:"1" maxLength:"64" doc:"Tag; * stands for any characters."`
-	RegistryName          string          `query:"registry_name" minLength:"1" maxLength:"128"`
+	RegistryName          string          `query:"registry_name" minLength:"1" maxLength:"128" doc:"Name of the connection; * stands for any characters."`
 	RegistryID            string          `query:"registry_id" minLength:"1" maxLength:"64" doc:"Beyond the contract: only the images of this registry."`
 	Offset                int             `query:"offset" format:"int32" minimum:"0" maximum:"2000000" default:"0" doc:"How many to skip."`
 	Limit                 int             `query:"limit" format:"int32" minimum:"1" maximum:"200" default:"10" doc:"How many to list."`

@@ -196,7 +196,7 @@ type Progress struct {
 
 // HeartbeatResponse says whether to go on.
 type HeartbeatResponse struct {
-	Stop bool `json:"stop"` // nobody wants the work any more: stop, and do not finish it
+	Stop bool `json:"stop"` // nobody wants the work any more: stop, and finish it as released
 }
 
 // PendingRequest asks which repositories of a synchronisation are still to be

@@ -72,3 +72,20 @@ func TestCheckContainer(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRun wants a shell to pass on exactly what CheckContainer lets through.
+func FuzzRun(f *testing.F) {
+	f.Add("tidewaiter-component", "registry.example.com/x@sha256:00", "https://tidewaiter.example.com")
+	f.Add("a.b", "[::1]:5000/x:1", "http://[::1]:8080")
+	f.Fuzz(func(t *testing.T, name, image, server string) {
+		c := Container{Name: name, Image: image, Server: server, Token: "twe_x"}
+		if CheckContainer(c) != nil || tidewaiter.CheckText("server", server, 256) != nil {
+			t.Skip()
+		}
+		got := words(t, Run(c))
+		want := []string{name, "TIDEWAITER_SERVER=" + server, image}
+		if diff := cmp.Diff(want, []string{got[4], got[15], got[len(got)-2]}); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", Run(c), diff)
+		}
+	})
+}

@@ -214,7 +214,7 @@ func (w *Worker) agree(answer protocol.HelloResponse) (bool, error) {
 			heartbeat: seconds(answer.HeartbeatSeconds, 15*time.Second),
 			lease:     seconds(answer.LeaseSeconds, time.Minute),
 		}
-		w.log.Info("ready", "component", s.componentID, "cluster", s.clusterName, "server_version", short(answer.ServerVersion, 64))
+		w.log.Info("connected", "component", s.componentID, "cluster", s.clusterName, "server_version", short(answer.ServerVersion, 64))
 		return true, nil
 	case inForce == "":
 		// Ours was in force until the key was changed: another is wanted.

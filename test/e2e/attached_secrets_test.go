@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"filippo.io/age"
@@ -51,7 +52,7 @@ func TestAttachedSecretsAppearNowhere(t *testing.T) {
 		"registry password": attachedPassword, "proxy password": proxyPassword,
 		"SWR secret key": secretKey, "wrong password": wrongPassword,
 	}.disguises()
-	arguments := watchArguments(t, secrets)
+	arguments := watchArguments(t, secrets, "scan-component")
 	a := startAttached(t, "--log-level", "debug", "--log-format", "json", "--metrics-listen", "127.0.0.1:0")
 	want := a.reg.fill(t)
 
@@ -72,13 +73,12 @@ func TestAttachedSecretsAppearNowhere(t *testing.T) {
 		"/registries/" + a.id:          settings{"proxy": "ftp://" + proxyPassword, "swr_secret_key": secretKey + "\n"},
 		"/registries/" + a.id + "/x":   settings{"proxy": proxyPassword},
 		"/registries/" + wrongPassword: settings{"swr_secret_key": secretKey},
-		"/registries/none":             settings{wrongPassword: secretKey},
 	} {
 		status, answer := a.own(t, http.MethodPatch, path, body, nil)
 		if status < 400 {
 			t.Errorf("PATCH %s: status %d", path, status)
 		}
-		answers = append(answers, strings.ReplaceAll(answer, wrongPassword+" is no", ""))
+		answers = append(answers, answer)
 	}
 	twice := a.connection()
 	twice.Protocol = "gopher"
@@ -90,6 +90,7 @@ func TestAttachedSecretsAppearNowhere(t *testing.T) {
 	a.restart(t, "--log-level", "debug", "--log-format", "json", "--metrics-listen", "127.0.0.1:0")
 	metrics += a.metrics(t)
 	a.Stop(t)
+	_ = a.component.stop(syscall.SIGTERM)
 	arguments()
 
 	said += a.Said()
@@ -165,13 +166,12 @@ func onlyTheComponentOpens(t *testing.T, a *attached) {
 			t.Errorf("a key in the server's data folder opens %s", name)
 		}
 		if r, err := age.Decrypt(bytes.NewReader(sealed), component...); err == nil {
-			var b bytes.Buffer
-			if _, err := b.ReadFrom(r); err != nil {
+			var content struct{ Secret []byte }
+			if err := json.NewDecoder(r).Decode(&content); err != nil {
 				t.Error(err)
 			}
 			for _, secret := range []string{attachedPassword, proxyPassword, secretKey} {
-				quoted, _ := json.Marshal(secret)
-				if strings.Contains(b.String(), strings.Trim(string(quoted), `"`)) {
+				if strings.Contains(string(content.Secret), secret) {
 					opened++
 				}
 			}

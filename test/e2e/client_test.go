@@ -18,9 +18,15 @@ import (
 
 const curl = "/usr/bin/curl"
 
-// sdk returns the vendor's client, signing with the first access key.
+// sdk returns the vendor's client, signing with the first access key. It is the
+// same each time: the client keeps connections open, and cannot be closed.
 func (s *server) sdk(t testing.TB) *hss.HssClient {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client
+	}
 	auth, err := basic.NewCredentialsBuilder().WithAk(s.AccessKey).WithSk(s.SecretKey).WithProjectId(s.ProjectID).SafeBuild()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +36,8 @@ func (s *server) sdk(t testing.TB) *hss.HssClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hss.NewHssClient(client)
+	s.client = hss.NewHssClient(client)
+	return s.client
 }
 
 // answer is what ShowImageUploadCommand answers.
@@ -76,6 +83,8 @@ func (s *server) token(t testing.TB) string {
 // ownToken is a token of the administrator for the project, the same each time.
 func (s *server) ownToken(t testing.TB) string {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.signIn == "" {
 		s.signIn = s.token(t)
 	}

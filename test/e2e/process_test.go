@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -79,6 +80,11 @@ func (s *suite) survivors() []string {
 }
 
 func TestMain(m *testing.M) {
+	// Tests that run beside others wait for most of their time, so that there may
+	// be more of them than processors. A flag of the command line still wins.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	code := m.Run()
 	if alive := theSuite.close(); len(alive) > 0 {
 		fmt.Fprintf(os.Stderr, "FAIL: still running after the tests:\n%s\n", strings.Join(alive, "\n"))

@@ -272,7 +272,7 @@ func (w *relay) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			w.mu.Unlock()
 			panic(http.ErrAbortHandler)
 		},
-		ErrorLog:     log.New(io.Discard, "", 0),
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	proxy.ServeHTTP(kept, r)
 	w.mu.Lock()

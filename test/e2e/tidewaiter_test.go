@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	hss "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5"
 )
 
 // A server is a running `tidewaiter serve`.
@@ -24,7 +27,10 @@ type server struct {
 	// restart on another port.
 	URL    string
 	Client *http.Client // trusts any certificate; follows no redirect
-	signIn string       // see ownToken
+
+	mu     sync.Mutex
+	client *hss.HssClient // see sdk
+	signIn string         // see ownToken
 }
 
 // bootstrap is what the first start writes to DATA/bootstrap.json.

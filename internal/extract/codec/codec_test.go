@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func sample() tidewaiter.LayerFacts {
 		DiffID: digest, Verified: true, Extractors: "1-abc", Size: 12345,
 		Files: []tidewaiter.File{
 			{Path: "a", Type: tidewaiter.Folder, Mode: 0o755, UID: -1, GID: 1 << 40},
-			{Path: "a/b\xff", Type: tidewaiter.RegularFile, Mode: 0o4755, Size: 7, Modified: time.Unix(1700000000, 0).UTC(), SHA256: digest},
+			{Path: "a/b\xff", Type: tidewaiter.RegularFile, Mode: fs.ModeSetuid | 0o755, Size: 7, Modified: time.Unix(1700000000, 0).UTC(), SHA256: digest},
 			{Path: "a/link", Type: tidewaiter.SymbolicLink, Link: "../../x\xfe"},
 			{Path: "a-b", Type: tidewaiter.HardLink, Link: "a/b\xff", SHA256: digest, Size: 7},
 			{Path: "dev", Type: tidewaiter.SpecialFile},
