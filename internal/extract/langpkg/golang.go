@@ -91,9 +91,13 @@ func goVersion(text string) string {
 
 // replaced returns the module whose code is in the program. A folder has no
 // name that means anything elsewhere: it mostly holds the module, with changes.
+// Those who never fetch it require it as v0.0.0 (Kubernetes does), which is no
+// version of it.
 func replaced(m *debug.Module) (name, version string) {
 	if r := m.Replace; r != nil && r.Version != "" && r.Version != "(devel)" {
 		return r.Path, r.Version
+	} else if r != nil && m.Version == "v0.0.0" {
+		return m.Path, ""
 	}
 	return m.Path, m.Version
 }

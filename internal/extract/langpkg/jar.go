@@ -48,12 +48,10 @@ func (j *jar) readPom(r io.Reader) error {
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read pom.properties: %w", err)
 	}
-	// What a build left in as ${revision} says nothing.
-	if strings.ContainsRune(is.group+is.artifact+is.version, '$') {
+	// One that lacks a part, or has ${revision} left in it, says nothing: the
+	// name of the file may say more.
+	if is.group == "" || is.artifact == "" || is.version == "" || strings.ContainsRune(is.group+is.artifact+is.version, '$') {
 		return nil
-	}
-	if is.group == "" || is.artifact == "" || is.version == "" {
-		return errors.New("pom.properties without a group, an artifact or a version")
 	}
 	j.poms = append(j.poms, is)
 	return nil

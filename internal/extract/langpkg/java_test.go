@@ -101,6 +101,7 @@ func TestJava(t *testing.T) {
 		{"nothing.jar", jar(t, class), nil},
 		{"own.jar", jar(t, manifest("Implementation-Version: 1")), nil},
 		{"unfilled.jar", jar(t, pom("g", "a", "${revision}")), nil},
+		{"lacking-2.1.jar", jar(t, pom("", "a", "1")), []string{"lacking:lacking 2.1"}},
 		{"empty.jar", jar(t), nil},
 		{"text.rar", []byte("this is a text, and no archive"), nil},
 		{"nested-text.jar", jar(t, entry{name: "a.jar", content: "no archive"}, pom("a", "b", "1")), []string{"a:b 1"}},

@@ -19,18 +19,20 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/extract/langpkg"
 )
 
-// buildGo builds a program of a main module and two others: one is replaced by
-// a folder, the other is one of ours, so that nothing has to be fetched.
+// buildGo builds a program of a main module and others that folders stand for,
+// so that nothing has to be fetched.
 func buildGo(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":     "module example.com/app\n\ngo 1.21\n\nrequire (\n\texample.com/one v1.2.3\n\texample.com/two v0.1.0\n)\n\nreplace (\n\texample.com/one => ./one\n\texample.com/two v0.1.0 => ./two\n)\n",
-		"main.go":    "package main\n\nimport (\n\t\"example.com/one\"\n\t\"example.com/two\"\n)\n\nfunc main() { println(one.X, two.X) }\n",
-		"one/go.mod": "module example.com/one\n",
-		"one/one.go": "package one\n\nconst X = 1\n",
-		"two/go.mod": "module example.com/two\n",
-		"two/two.go": "package two\n\nvar X = 2\n",
+		"go.mod":       "module example.com/app\n\ngo 1.21\n\nrequire (\n\texample.com/one v1.2.3\n\texample.com/two v0.1.0\n\texample.com/zero v0.0.0\n)\n\nreplace (\n\texample.com/one => ./one\n\texample.com/two v0.1.0 => ./two\n\texample.com/zero => ./zero\n)\n",
+		"main.go":      "package main\n\nimport (\n\t\"example.com/one\"\n\t\"example.com/two\"\n\t\"example.com/zero\"\n)\n\nfunc main() { println(one.X, two.X, zero.X) }\n",
+		"one/go.mod":   "module example.com/one\n",
+		"one/one.go":   "package one\n\nconst X = 1\n",
+		"two/go.mod":   "module example.com/two\n",
+		"zero/go.mod":  "module example.com/zero\n",
+		"zero/zero.go": "package zero\n\nvar X = 0\n",
+		"two/two.go":   "package two\n\nvar X = 2\n",
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -63,7 +65,7 @@ func TestGoBinary(t *testing.T) {
 	got := lines(found)
 	// The main module's version depends on whether there is a repository.
 	got = slices.DeleteFunc(got, func(line string) bool { return strings.HasPrefix(line, "example.com/app ") })
-	want := []string{"stdlib " + version, "example.com/one v1.2.3", "example.com/two v0.1.0"}
+	want := []string{"stdlib " + version, "example.com/one v1.2.3", "example.com/two v0.1.0", "example.com/zero "}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
@@ -74,13 +76,13 @@ func TestGoBinary(t *testing.T) {
 	want = want[:1]
 	for line := range strings.Lines(string(out)) {
 		if fields := strings.Fields(line); len(fields) >= 3 && fields[0] == "dep" {
-			want = append(want, fields[1]+" "+fields[2])
+			want = append(want, fields[1]+" "+strings.TrimPrefix(fields[2], "v0.0.0"))
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("go version -m (-), found (+):\n%s", diff)
 	}
-	if len(found.Packages) != 4 || found.Packages[2].Namespace != "example.com" || found.Packages[0].Ecosystem != "Go" {
+	if len(found.Packages) != 5 || found.Packages[2].Namespace != "example.com" || found.Packages[0].Ecosystem != "Go" {
 		t.Errorf("packages %+v", found.Packages)
 	}
 }
