@@ -64,6 +64,15 @@ type WorkProgress struct {
 	Requests         int // made to the registry
 }
 
+// Percent is how far a synchronisation has come, 0 to 99: how many of the
+// repositories found so far are done. More may be found, so that it can go back.
+func (p WorkProgress) Percent() int {
+	if p.Repositories <= 0 {
+		return 0
+	}
+	return min(99, max(0, p.RepositoriesDone)*100/p.Repositories)
+}
+
 // SyncTask is a wish to synchronise registries.
 type SyncTask struct {
 	ID                  string
@@ -74,6 +83,7 @@ type SyncTask struct {
 	Ended               time.Time // zero while one of its registries is running
 	Total, Failed       int       // registries
 	Finished            int       // registries that finished well
+	Percent             int       // of the registries that are running, how far each has come, added up
 }
 
 // SyncTaskKind says who wished.

@@ -90,7 +90,7 @@ func wireSyncTask(t tidewaiter.SyncTask) ImageScanTaskInfo {
 func progress(t tidewaiter.SyncTask) int32 {
 	switch {
 	case t.Ended.IsZero() && t.Total > 0:
-		return min(99, count32((t.Finished+t.Failed)*100/t.Total))
+		return min(99, count32(((t.Finished+t.Failed)*100+t.Percent)/t.Total))
 	case t.Ended.IsZero():
 		return 0
 	case t.Total > 0 && t.Failed == t.Total:

@@ -117,9 +117,18 @@ func TestDowntime(t *testing.T) {
 		if _, _, err := w.tryLease("component-1"); tidewaiter.KindOf(err) != tidewaiter.NotFound {
 			t.Errorf("the same day is run twice: %v", err)
 		}
+		// A server that read what is due, and was slow to act.
 		w.pass(24 * time.Hour)
+		due, err := w.db.DueRegistries(ctx, w.at(), 10)
+		w.ok(err)
 		w.ok(w.runDue(ctx))
-		w.lease("component-1", tidewaiter.SyncWork)
+		for range 3 {
+			w.sync()
+		}
+		w.ok(other.runGroup(ctx, w.project, "0", due))
+		if _, _, err := w.tryLease("component-1"); tidewaiter.KindOf(err) != tidewaiter.NotFound {
+			t.Errorf("a slow server runs the same day again: %v", err)
+		}
 	})
 }
 

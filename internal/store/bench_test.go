@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -32,13 +33,37 @@ func benchImages(b *testing.B, registries, first, others int) *store.DB {
 	if path := os.Getenv(benchVariable); path != "" {
 		url = fmt.Sprintf("sqlite:%s.%d-%d-%d", path, registries, first, others)
 	}
-	db := storetest.Open(b, url)
-	ctx := context.Background()
-	if n, err := db.CountRegistries(ctx, "p"); err != nil || n > 0 {
-		return db
+	if _, err := os.Stat(strings.TrimPrefix(url, "sqlite:")); err != nil {
+		fillBench(b, url, registries, first, others)
 	}
-	now := benchEpoch()
+	db := storetest.Open(b, url)
+	if err := db.CheckCounts(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	return db
+}
+
+// fillBench writes the rows in SQL, with the indexes last.
+func fillBench(b *testing.B, url string, registries, first, others int) {
+	b.Helper()
+	ctx, now := context.Background(), benchEpoch()
+	db, err := store.Open(ctx, store.Options{URL: url, Migrate: true})
+	if err != nil {
+		b.Fatal(err)
+	}
 	if err := db.CreateCluster(ctx, tidewaiter.Cluster{ID: "c", Name: "c", Created: now}); err != nil {
+		b.Fatal(err)
+	}
+	ids := make([]string, registries)
+	for i := range ids {
+		ids[i] = store.NewID()
+		r := tidewaiter.Registry{ID: ids[i], ProjectID: "p", EnterpriseProjectID: fmt.Sprint(i % 4), Name: fmt.Sprintf("registry-%03d", i),
+			Type: tidewaiter.RegistryTypes()[i%6], ClusterID: "c", Status: tidewaiter.RegistrySuccess, Created: now, Updated: now}
+		if err := db.CreateRegistry(ctx, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
 		b.Fatal(err)
 	}
 	raw, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:"))
@@ -53,49 +78,57 @@ func benchImages(b *testing.B, registries, first, others int) *store.DB {
 			b.Fatal(err)
 		}
 	}
-	exec("PRAGMA synchronous = OFF")
-	exec("PRAGMA cache_size = -500000")
-	for i := range registries {
-		r := tidewaiter.Registry{ID: store.NewID(), ProjectID: "p", EnterpriseProjectID: fmt.Sprint(i % 4), Name: fmt.Sprintf("registry-%03d", i),
-			Type: tidewaiter.RegistryTypes()[i%6], ClusterID: "c", Status: tidewaiter.RegistrySuccess, Created: now, Updated: now}
-		if err := db.CreateRegistry(ctx, r); err != nil {
+	for _, p := range []string{"journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000", "foreign_keys = OFF"} {
+		exec("PRAGMA " + p)
+	}
+	indexes := make(map[string]string)
+	rows, err := raw.Query("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('images', 'manifests', 'repositories') AND sql IS NOT NULL")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
 			b.Fatal(err)
 		}
+		indexes[name] = text
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		b.Fatal(err)
+	}
+	for name := range indexes {
+		exec("DROP INDEX " + name)
+	}
+	repositories, manifests := 0, 0
+	for i := range registries {
 		images := others
 		if i == 0 {
 			images = first
 		}
-		exec("BEGIN")
+		number := i + 1
 		exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)
-			INSERT INTO repositories (registry_number, name, namespace, image, owner, problem, skipped, images, sync_id, synced, gone)
-			SELECT number, printf('team-%02d/app-%04d', i % 20, i), printf('team-%02d', i % 20), printf('app-%04d', i), '', '', '[]', 0, 's', ? + i, 0
-			FROM n, registries WHERE id = ?`, images/20, now.AddDate(0, 0, i%30).UnixMicro(), r.ID)
+			INSERT INTO repositories (id, registry_number, name, namespace, image, owner, problem, skipped, images, sync_id, synced, gone)
+			SELECT ? + i, ?, printf('team-%02d/app-%04d', i % 20, i), printf('team-%02d', i % 20), printf('app-%04d', i), '', '', '[]', 18, 's', ? + i, 0 FROM n`,
+			images/20, repositories+1, number, now.AddDate(0, 0, i%30).UnixMicro())
 		exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)
-			INSERT INTO manifests (registry_number, digest, media_type, kind, reason, image_id, size, os, architecture, variant, os_version, created, review)
-			SELECT number, printf('sha256:%016x%016x%016x%016x', abs(random()), abs(random()), abs(random()), i),
-				'application/vnd.oci.image.manifest.v1+json', 'image', '', printf('%016x%016x%016x%016x', abs(random()), abs(random()), abs(random()), i),
-				1000000 + abs(random()) % 1000000000, 'linux', 'amd64', '', '', 0, 0
-			FROM n, registries WHERE id = ?`, images, r.ID)
+			INSERT INTO manifests (id, registry_number, digest, media_type, kind, reason, image_id, size, os, architecture, variant, os_version, created, review)
+			SELECT ? + i, ?, 'sha256:' || lower(hex(randomblob(32))), 'application/vnd.oci.image.manifest.v1+json', 'image', '', lower(hex(randomblob(32))),
+				1000000 + abs(random()) % 1000000000, 'linux', 'amd64', '', '', 0, 0 FROM n`, images, manifests+1, number)
 		exec(`INSERT INTO images (registry_number, repository_id, tag, manifest_id, size, multi_arch, latest, updated, sync_id, gone,
 				scan_status, scan_failed_code, scanned, vulnerabilities, unsafe_settings, malicious_files, severity)
-			SELECT q.registry_number, q.id, CASE k WHEN 0 THEN 'latest' ELSE printf('v1.%d.%d', k, q.id % 50) END, m.id, m.size,
-				m.id % 20 = 3, k = 0, ? + (abs(random()) % 1000) * 86400000000, 's', CASE WHEN m.id % 10 = 7 THEN 5 ELSE 0 END,
-				CASE WHEN m.id % 2 = 0 THEN 'success' WHEN m.id % 100 = 1 THEN 'failed' ELSE 'unscan' END, '',
-				CASE WHEN m.id % 2 = 0 THEN ? + abs(random()) % 1000000000000 ELSE 0 END,
-				CASE WHEN m.id % 4 = 0 THEN 10 ELSE 0 END, CASE WHEN m.id % 6 = 0 THEN 1 ELSE 0 END, CASE WHEN m.id % 1000 = 0 THEN 1 ELSE 0 END,
-				CASE WHEN m.id % 2 = 1 THEN '' WHEN m.id % 8 = 0 THEN 'High' WHEN m.id % 4 = 0 THEN 'Low' ELSE 'Security' END
-			FROM (SELECT m.*, (row_number() OVER (ORDER BY m.id) - 1) / 20 AS j, (row_number() OVER (ORDER BY m.id) - 1) % 20 AS k
-				FROM manifests m JOIN registries g ON g.number = m.registry_number WHERE g.id = ?) AS m
-			JOIN (SELECT r.*, row_number() OVER (ORDER BY r.id) - 1 AS j FROM repositories r JOIN registries g ON g.number = r.registry_number WHERE g.id = ?) AS q
-			ON q.j = m.j ORDER BY q.id`, now.UnixMicro(), now.UnixMicro(), r.ID, r.ID)
-		exec("COMMIT")
+			SELECT registry_number, ? + (id - ?) / 20, CASE id % 20 WHEN 1 THEN 'latest' ELSE printf('v1.%d.%d', id % 20, (id / 20) % 50) END, id, size,
+				id % 20 = 3, id % 20 = 1, ? + (abs(random()) % 1000) * 86400000000, 's', CASE WHEN id % 10 = 7 THEN 5 ELSE 0 END,
+				CASE WHEN id % 2 = 0 THEN 'success' WHEN id % 100 = 1 THEN 'failed' ELSE 'unscan' END, '',
+				CASE WHEN id % 2 = 0 THEN ? + abs(random()) % 1000000000000 ELSE 0 END,
+				CASE WHEN id % 4 = 0 THEN 10 ELSE 0 END, CASE WHEN id % 6 = 0 THEN 1 ELSE 0 END, CASE WHEN id % 1000 = 0 THEN 1 ELSE 0 END,
+				CASE WHEN id % 2 = 1 THEN '' WHEN id % 8 = 0 THEN 'High' WHEN id % 4 = 0 THEN 'Low' ELSE 'Security' END
+			FROM manifests WHERE id > ? ORDER BY id`, repositories+1, manifests+1, now.UnixMicro(), now.UnixMicro(), manifests)
+		repositories, manifests = repositories+images/20, manifests+images
+	}
+	for _, text := range indexes {
+		exec(text)
 	}
 	exec("INSERT INTO image_counts SELECT registry_number, facet, COUNT(*) FROM images GROUP BY registry_number, facet")
-	exec("UPDATE repositories SET images = (SELECT COUNT(*) FROM images i WHERE i.repository_id = repositories.id AND i.gone = 0)")
-	if err := db.CheckCounts(ctx); err != nil {
-		b.Fatal(err)
-	}
-	return db
 }
 
 // BenchmarkImages lists images of a project with 100 registries: 20,000 images

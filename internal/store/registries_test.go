@@ -397,3 +397,29 @@ func TestSyncTasks(t *testing.T) {
 		wantKind(t, err, tidewaiter.NotFound)
 	})
 }
+
+// TestSyncTaskPercent: what a task says of the work under way is what the
+// heartbeat said.
+func TestSyncTaskPercent(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, now := context.Background(), epoch()
+		must(t, db.CreateCluster(ctx, tidewaiter.Cluster{ID: "c", Name: "c", Kind: tidewaiter.AttachedCluster, Created: now}))
+		must(t, db.CreateWork(ctx, tidewaiter.Work{ID: "w", ClusterID: "c", Kind: tidewaiter.SyncWork, Subject: "r", State: tidewaiter.WorkQueued, NotBefore: now, Created: now}))
+		must(t, db.CreateSyncTask(ctx, tidewaiter.SyncTask{ID: "t", ProjectID: "p", EnterpriseProjectID: "e", Kind: tidewaiter.ManualSync, Created: now},
+			[]tidewaiter.SyncTaskRegistry{{TaskID: "t", RegistryID: "r", RegistryName: "n", RegistryType: "Other", WorkID: "w", Status: tidewaiter.SyncRunning}}))
+		percent := func() int {
+			t.Helper()
+			task, err := db.SyncTask(ctx, "t")
+			must(t, err)
+			return task.Percent
+		}
+		same(t, 0, percent())
+		w, err := db.LeaseWork(ctx, "c", []tidewaiter.WorkKind{tidewaiter.SyncWork}, "me", now, now.Add(time.Minute), 5)
+		must(t, err)
+		_, err = db.HeartbeatWork(ctx, tidewaiter.Lease{WorkID: "w", Owner: "me", Attempt: w.Attempt}, now.Add(time.Hour), tidewaiter.WorkProgress{Repositories: 8, RepositoriesDone: 6})
+		must(t, err)
+		same(t, 75, percent())
+		must(t, db.EndSyncOf(ctx, "w", tidewaiter.SyncFinished, "", now))
+		same(t, 0, percent())
+	})
+}

@@ -165,9 +165,30 @@ func (db *DB) countTasks(ctx context.Context, rows []syncTaskRow) ([]tidewaiter.
 			case tidewaiter.SyncRunning:
 			}
 		}
-		return notFound(err, "registries of synchronisation tasks")
+		if err != nil {
+			return fmt.Errorf("count registries of synchronisation tasks: %w", err)
+		}
+		return db.addPercent(ctx, ids, at)
 	})
 	return list, err
+}
+
+// addPercent adds how far the work has come that tasks wait for.
+func (db *DB) addPercent(ctx context.Context, ids []string, at map[string]*tidewaiter.SyncTask) error {
+	var running []struct{ TaskID, Progress string }
+	err := db.read.NewRaw("SELECT r.task_id, w.progress FROM sync_task_registries AS r JOIN work AS w ON w.id = r.work_id"+
+		" WHERE r.task_id IN (?) AND r.status = ?", bun.List(ids), tidewaiter.SyncRunning).Scan(ctx, &running)
+	if err != nil {
+		return fmt.Errorf("read the progress of synchronisation tasks: %w", err)
+	}
+	for _, r := range running {
+		p, err := decodeProgress(r.Progress)
+		if err != nil {
+			return err
+		}
+		at[r.TaskID].Percent += p.Percent()
+	}
+	return nil
 }
 
 // SyncTaskRegistries returns a page of the registries of a task that the

@@ -43,17 +43,25 @@ type progressDocument struct {
 }
 
 func (r workRow) noun() (tidewaiter.Work, error) {
-	var p progressDocument
-	if err := json.Unmarshal([]byte(r.Progress), &p); err != nil {
-		return tidewaiter.Work{}, fmt.Errorf("read progress of work %q: %w", r.ID, err)
+	p, err := decodeProgress(r.Progress)
+	if err != nil {
+		return tidewaiter.Work{}, fmt.Errorf("read work %q: %w", r.ID, err)
 	}
 	return tidewaiter.Work{
 		ID: r.ID, ClusterID: r.ClusterID, Kind: r.Kind, Subject: r.Subject, State: r.State,
 		Attempt: r.Attempt, Failures: r.Failures, Owner: r.Owner,
 		Deadline: optionalTime(r.Deadline), NotBefore: optionalTime(r.NotBefore), Stop: r.Stop,
-		Progress: tidewaiter.WorkProgress(p),
+		Progress: p,
 		Created:  fromMicros(r.Created), Finished: optionalTime(r.Finished), Failure: r.Failure,
 	}, nil
+}
+
+func decodeProgress(s string) (tidewaiter.WorkProgress, error) {
+	var p progressDocument
+	if err := json.Unmarshal([]byte(s), &p); err != nil {
+		return tidewaiter.WorkProgress{}, fmt.Errorf("read progress: %w", err)
+	}
+	return tidewaiter.WorkProgress(p), nil
 }
 
 func encodeProgress(p tidewaiter.WorkProgress) (string, error) {
