@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +25,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/extract"
-	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
+	"github.com/tidewaiter/tidewaiter/internal/extract/all"
 )
 
 // The benchmark's image: about as many files and bytes as an application image
@@ -68,6 +67,7 @@ type benchLayer struct {
 // BenchmarkExtract measures the engine beside the floor, in turns: a program
 // that does no more than decompress, walk and hash, as plainly as can be.
 // "floor" and "engine" take one layer after the other, "engine-2" two at a time.
+// The engine has all extractors; one file in forty is a package for them.
 func BenchmarkExtract(b *testing.B) {
 	for _, compression := range []string{"gzip", "zstd"} {
 		b.Run(compression, func(b *testing.B) {
@@ -89,6 +89,21 @@ func BenchmarkExtract(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkLayer reads one of the layers, again and again, for profiles.
+func BenchmarkLayer(b *testing.B) {
+	l, err := makeLayer(filepath.Join(b.TempDir(), "layer.gzip"), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(benchBytes / benchLayers)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := engine(l); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
@@ -128,7 +143,6 @@ func child(what, dir string) error {
 		}
 		return nil
 	}
-	debug.SetGCPercent(50) // as the scan component may
 	at := make(chan struct{}, 1)
 	if what == "engine-2" {
 		at = make(chan struct{}, 2)
@@ -154,10 +168,10 @@ func engine(l benchLayer) (tidewaiter.LayerFacts, error) {
 		return tidewaiter.LayerFacts{}, err
 	}
 	defer f.Close() //nolint:errcheck // read
-	o := extract.Options{Extractors: []extract.Extractor{extracttest.Lists{}}}
+	o := extract.Options{Extractors: all.Extractors()}
 	facts, err := extract.Layer(context.Background(), f, l.Desc, l.DiffID, o)
-	if err == nil && (!facts.Verified || len(facts.Cuts) > 0 || len(facts.Files) == 0) {
-		err = fmt.Errorf("verified %v, cuts %v, %d files", facts.Verified, facts.Cuts, len(facts.Files))
+	if err == nil && (!facts.Verified || len(facts.Cuts) > 0 || len(facts.Packages) == 0) {
+		err = fmt.Errorf("verified %v, cuts %v, %d packages", facts.Verified, facts.Cuts, len(facts.Packages))
 	}
 	return facts, err
 }
@@ -271,8 +285,9 @@ func fillLayer(w *tar.Writer, n int) error {
 		left -= size
 		name := fmt.Sprintf("usr/lib/app%d/part%02d/module_%05d.js", n, i/200, i)
 		body := content(rng, words, i%4, size)
-		if i%40 == 1 { // a list that the test's extractor wants
-			name, body = name+".list", fmt.Appendf(nil, "package-%d 1.%d\n", i, n)
+		if i%40 == 1 {
+			name = fmt.Sprintf("usr/lib/app%d/node_modules/package-%d/package.json", n, i)
+			body = fmt.Appendf(nil, `{"name": "package-%d", "version": "1.%d.0", "license": "MIT"}`, i, n)
 		}
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(body)), ModTime: time.Unix(1_700_000_000+int64(i), 0)}
 		if err := w.WriteHeader(h); err != nil {

@@ -319,3 +319,42 @@ func TestNamesDoNotPinHeaders(t *testing.T) {
 	}
 	runtime.KeepAlive(facts)
 }
+
+// TestMillionsOfFiles has more empty files than a layer may have. What is kept
+// is bounded, and the rest is read for the diff ID only.
+func TestMillionsOfFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads a million entries")
+	}
+	const files = 1_000_000
+	r, w := io.Pipe()
+	go func() {
+		b := make([]byte, 0, 1<<20)
+		e := raw(extracttest.File("a/000000000", ""))
+		for i := range files {
+			copy(e, fmt.Sprintf("a/%09d", i))
+			if b = append(b, checksum(e)...); len(b) == cap(b) {
+				_, _ = w.Write(b)
+				b = b[:0]
+			}
+		}
+		_, _ = w.Write(append(b, end()...))
+		_ = w.Close()
+	}()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	o := lists()
+	o.Verified = true
+	facts, err := extract.Layer(t.Context(), r, tidewaiter.Descriptor{}, tidewaiter.DigestOf(nil), o)
+	if err != nil || len(facts.Files) != 500_000 || facts.Size != files*512+1024 {
+		t.Errorf("%d files of %d bytes, %v", len(facts.Files), facts.Size, err)
+	}
+	same(t, "cuts", codes(facts), []string{extract.CutDigest, extract.CutLayerSize})
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 200<<20 {
+		t.Errorf("the facts take %d bytes", kept)
+	}
+	runtime.KeepAlive(facts)
+}

@@ -138,7 +138,7 @@ func beneath(path, folder string) bool {
 func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFacts {
 	left, replaced := settle(w.entries)
 	facts := tidewaiter.LayerFacts{
-		Files:     slices.Grow([]tidewaiter.File(nil), len(left)),
+		Files:     make([]tidewaiter.File, 0, len(left)),
 		Whiteouts: unique(append(replaced, w.whiteouts...)),
 		Opaque:    unique(w.opaque),
 	}
@@ -167,6 +167,9 @@ func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFa
 		if survives[cut.entry] {
 			c.cut(cut.Cut)
 		}
+	}
+	if len(facts.Files) == 0 {
+		facts.Files = nil
 	}
 	return facts
 }

@@ -112,6 +112,10 @@ func (w *walker) entry(ctx context.Context, tr *tar.Reader, h *tar.Header) error
 	case opaque:
 		w.opaque = append(w.opaque, strings.Clone(about))
 		return nil
+	case aufs:
+		if !strings.HasPrefix(clean, aufsPrefix) {
+			return nil
+		} // else it may be what hard links point to
 	}
 	f := tidewaiter.File{
 		Path: strings.Clone(clean), Type: typeOf(h), Mode: h.FileInfo().Mode() & modeBits,

@@ -36,39 +36,31 @@ type Check struct {
 
 // Details returns all that is known about a registry, or NotFound.
 func (s *Service) Details(ctx context.Context, e tidewaiter.Extent, id string) (RegistryDetails, error) {
-	var d RegistryDetails
-	err := s.store.Tx(ctx, func(tx *store.DB) error {
-		r, err := tx.Registry(ctx, id)
-		if err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound {
-			return err
-		}
-		if err != nil || !e.Holds(r.ProjectID, r.EnterpriseProjectID) {
-			return errNoRegistry()
-		}
-		d = RegistryDetails{Registry: r}
-		if d.Cluster, err = tx.Cluster(ctx, r.ClusterID); err != nil {
-			return err
-		}
-		secrets, err := tx.Secrets(ctx, id)
-		if err != nil {
-			return err
-		}
-		for _, k := range secrets {
-			d.Secrets = append(d.Secrets, SecretState{Name: k.Name, Current: d.Cluster.Recipient != "" && k.Recipient == d.Cluster.Recipient})
-		}
-		if d.Check, err = lastCheck(ctx, tx, id); err != nil {
-			return err
-		}
-		work, err := tx.OpenWork(ctx, id, tidewaiter.SyncWork)
-		if err == nil {
-			d.Sync = &work
-		} else if tidewaiter.KindOf(err) != tidewaiter.NotFound {
-			return err
-		}
-		d.Skipped, err = tx.SkippedOf(ctx, id)
-		return err
-	})
+	r, err := s.Registry(ctx, e, id)
 	if err != nil {
+		return RegistryDetails{}, err
+	}
+	d := RegistryDetails{Registry: r}
+	if d.Cluster, err = s.store.Cluster(ctx, r.ClusterID); err != nil {
+		return RegistryDetails{}, err
+	}
+	secrets, err := s.store.Secrets(ctx, id)
+	if err != nil {
+		return RegistryDetails{}, err
+	}
+	for _, k := range secrets {
+		d.Secrets = append(d.Secrets, SecretState{Name: k.Name, Current: d.Cluster.Recipient != "" && k.Recipient == d.Cluster.Recipient})
+	}
+	if d.Check, err = s.lastCheck(ctx, id); err != nil {
+		return RegistryDetails{}, err
+	}
+	work, err := s.store.OpenWork(ctx, id, tidewaiter.SyncWork)
+	if err == nil {
+		d.Sync = &work
+	} else if tidewaiter.KindOf(err) != tidewaiter.NotFound {
+		return RegistryDetails{}, err
+	}
+	if d.Skipped, err = s.store.SkippedOf(ctx, id); err != nil {
 		return RegistryDetails{}, err
 	}
 	d.Warnings = Warnings(d.Registry)
@@ -80,8 +72,8 @@ func (s *Service) Details(ctx context.Context, e tidewaiter.Extent, id string) (
 	return d, nil
 }
 
-func lastCheck(ctx context.Context, tx *store.DB, id string) (*Check, error) {
-	row, err := tx.RegistryCheck(ctx, id)
+func (s *Service) lastCheck(ctx context.Context, id string) (*Check, error) {
+	row, err := s.store.RegistryCheck(ctx, id)
 	if err != nil {
 		return nil, ignoreNotFound(err)
 	}
@@ -175,7 +167,11 @@ func (s *Service) outcome(ctx context.Context, w tidewaiter.Work) (protocol.Acce
 		}
 		return report, err
 	case tidewaiter.WorkFailed:
-		return protocol.AccessReport{}, tidewaiter.Errorf(tidewaiter.Unavailable, "the check could not be done: %s", w.Failure)
+		kind := tidewaiter.Unavailable
+		if r, err := s.store.Registry(ctx, w.Subject); err == nil && r.FailReason == tidewaiter.FailRequestAPI {
+			kind = tidewaiter.Conflict // another attempt mends nothing
+		}
+		return protocol.AccessReport{}, tidewaiter.Errorf(kind, "the check could not be done: %s", w.Failure)
 	}
 	return protocol.AccessReport{}, tidewaiter.Errorf(tidewaiter.Conflict, "the registry was changed while it was checked; see its status, or test it again")
 }

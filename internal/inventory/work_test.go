@@ -385,6 +385,12 @@ func TestTest(t *testing.T) {
 			t.Errorf("%q does not say why", got.err)
 		}
 
+		test() // the password has to be given again
+		work, l = w.lease("component-1")
+		w.ok(w.finish(work, l, failed(protocol.Failure{Code: tidewaiter.FailServer, Message: "other key", Credential: true})))
+		got = <-results
+		w.wants(tidewaiter.Conflict, got.err)
+
 		test() // the component is slow
 		w.lease("component-1")
 		w.pass(91 * time.Second)

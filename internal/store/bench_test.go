@@ -115,16 +115,17 @@ func fillBench(b *testing.B, url string, registries, first, others int) {
 			SELECT ? + i, ?, 'sha256:' || lower(hex(randomblob(32))), 'application/vnd.oci.image.manifest.v1+json', 'image', '', lower(hex(randomblob(32))),
 				1000000 + abs(random()) % 1000000000, 'linux', 'amd64', '', '', 0, 0 FROM n`, images, manifests+1, number)
 		exec(`INSERT INTO images (registry_number, repository_id, tag, manifest_id, size, multi_arch, latest, updated, sync_id, gone,
-				scan_status, scan_failed_code, scanned, vulnerabilities, unsafe_settings, malicious_files, severity)
+				scan_status, scan_failed_code, scanned, vulnerabilities, unsafe_settings, malicious_files, severity, facet)
 			SELECT registry_number, ? + (id - ?) / 20, CASE id % 20 WHEN 1 THEN 'latest' ELSE printf('v1.%d.%d', id % 20, (id / 20) % 50) END, id, size,
 				id % 20 = 3, id % 20 = 1, ? + (abs(random()) % 1000) * 86400000000, 's', CASE WHEN id % 10 = 7 THEN 5 ELSE 0 END,
 				CASE WHEN id % 2 = 0 THEN 'success' WHEN id % 100 = 1 THEN 'failed' ELSE 'unscan' END, '',
 				CASE WHEN id % 2 = 0 THEN ? + abs(random()) % 1000000000000 ELSE 0 END,
 				CASE WHEN id % 4 = 0 THEN 10 ELSE 0 END, CASE WHEN id % 6 = 0 THEN 1 ELSE 0 END, CASE WHEN id % 1000 = 0 THEN 1 ELSE 0 END,
-				CASE WHEN id % 2 = 1 THEN '' WHEN id % 8 = 0 THEN 'High' WHEN id % 4 = 0 THEN 'Low' ELSE 'Security' END
+				CASE WHEN id % 2 = 1 THEN '' WHEN id % 8 = 0 THEN 'High' WHEN id % 4 = 0 THEN 'Low' ELSE 'Security' END, 0
 			FROM manifests WHERE id > ? ORDER BY id`, repositories+1, manifests+1, now.UnixMicro(), now.UnixMicro(), manifests)
 		repositories, manifests = repositories+images/20, manifests+images
 	}
+	exec("UPDATE images SET facet = " + store.FacetSQL)
 	for _, text := range indexes {
 		exec(text)
 	}

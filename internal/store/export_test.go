@@ -22,7 +22,11 @@ func (db *DB) SetScan(ctx context.Context, i tidewaiter.RegistryImage, s tidewai
 // CheckCounts compares all that is counted with what is there.
 func (db *DB) CheckCounts(ctx context.Context) error {
 	var wrong int
-	err := db.read.NewRaw(`SELECT COUNT(*) FROM
+	err := db.read.NewRaw("SELECT COUNT(*) FROM images WHERE facet <> "+facetSQL).Scan(ctx, &wrong)
+	if err != nil || wrong > 0 {
+		return fmt.Errorf("%d facets are wrong: %w", wrong, err)
+	}
+	err = db.read.NewRaw(`SELECT COUNT(*) FROM
 		(SELECT registry_number, facet, COUNT(*) AS n FROM images GROUP BY registry_number, facet) AS i
 		FULL JOIN (SELECT * FROM image_counts WHERE images <> 0) AS c ON c.registry_number = i.registry_number AND c.facet = i.facet
 		WHERE COALESCE(i.n, 0) <> COALESCE(c.images, 0)`).Scan(ctx, &wrong)
@@ -42,3 +46,6 @@ func (db *DB) Rows(ctx context.Context, table string) (n int, err error) {
 	err = db.read.NewRaw("SELECT COUNT(*) FROM "+table).Scan(ctx, &n)
 	return n, err
 }
+
+// FacetSQL is how the facet of an image is worked out.
+const FacetSQL = facetSQL

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -132,6 +133,7 @@ type imageGroup struct {
 	byScanned bool
 	facets    []facet       // that the filter lets through and that there are, nil if these are all
 	sums      map[int64]int // how many images have them, by registry
+	looked    int           // how many images have them, altogether
 	summed    bool          // these are the images that the filter lets through
 	plain     bool          // the facets are those of all images that are not gone
 }
@@ -157,6 +159,7 @@ func (l *imageList) group(p facetFilter, byScanned bool) *imageGroup {
 	if all {
 		g.facets = nil
 	}
+	g.looked = g.total()
 	return g
 }
 
@@ -194,11 +197,15 @@ func (g *imageGroup) count(ctx context.Context) (int, error) {
 			g.sums[r.RegistryNumber] = r.Images
 		}
 	}
+	return g.total(), nil
+}
+
+func (g *imageGroup) total() int {
 	total := 0
 	for _, n := range g.sums {
 		total += n
 	}
-	return total, nil
+	return total
 }
 
 // images returns a query of the images of the group in some registries. With
@@ -206,12 +213,15 @@ func (g *imageGroup) count(ctx context.Context) (int, error) {
 // repository are the beginning of the index images_list.
 func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
 	q := g.read.NewSelect()
-	if g.filter.ofRepository() {
-		q = q.TableExpr("repositories AS r").
-			Join("JOIN images AS i ON i.registry_number = r.registry_number AND i.repository_id = r.id").
-			Where("r.registry_number IN (?)", bun.List(numbers))
+	switch {
+	case g.filter.ofRepository():
+		// SQLite takes the tables of a cross join in their order.
+		q = q.TableExpr("repositories AS r CROSS JOIN images AS i").
+			Where("i.registry_number = r.registry_number AND i.repository_id = r.id AND r.registry_number IN (?)", bun.List(numbers))
 		q = g.whereRepository(q, g.filter)
-	} else {
+	case g.across(numbers):
+		q = q.TableExpr("images AS i").Where("+i.registry_number IN (?)", bun.List(numbers))
+	default:
 		q = q.TableExpr("images AS i").Where("i.registry_number IN (?)", bun.List(numbers))
 	}
 	switch {
@@ -220,7 +230,20 @@ func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
 	case g.facets != nil:
 		q = q.Where("i.facet IN (?)", bun.List(g.facets))
 	}
+	if g.byScanned {
+		q = q.Where("i.scanned > 0") // what the index has
+	}
 	return g.whereImage(q, g.filter)
+}
+
+// many images are such that looking at all of them takes tens of milliseconds.
+const many = 20_000
+
+// across tells whether to look for images by the indexes that do not begin
+// with the registry, which databases would not take for so many registries:
+// those of scan times, and of tags with a pattern that has a beginning.
+func (g *imageGroup) across(numbers []int64) bool {
+	return g.looked > many && len(numbers) > 1 && (g.byScanned || g.filter.ofScanTime() || strings.Index(g.filter.Tag, "*") > 0)
 }
 
 // page returns the ids of a page of the group, which was counted.
@@ -230,24 +253,25 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 		direction = " DESC"
 	}
 	if g.byScanned {
-		var ids []int64
-		err := g.images(g.numbers()).Where("i.scanned > 0").ColumnExpr("i.id").
-			OrderExpr("i.scanned?0, i.registry_number?0, i.id?0", bun.Safe(direction)).
-			Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &ids)
-		return ids, notFound(err, "images")
+		return g.pick(ctx, g.numbers(), "i.scanned?0, i.registry_number?0, i.id?0", direction, p)
+	}
+	if g.total() <= few {
+		return g.pick(ctx, g.numbers(), "+i.registry_number?0, i.repository_id?0, i.id?0", direction, p)
 	}
 	var ids []int64
 	for _, number := range g.numbers() {
-		if n := g.sums[number]; p.Offset >= n {
+		n := g.sums[number]
+		if p.Offset >= n {
 			p.Offset -= n
 			continue
 		}
-		var part []int64
-		err := g.images([]int64{number}).ColumnExpr("i.id").
-			OrderExpr("i.repository_id?0, i.id?0", bun.Safe(direction)).
-			Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &part)
+		order := "i.repository_id?0, i.id?0"
+		if n <= few && !g.filter.ofScanTime() {
+			order = "+" + order
+		}
+		part, err := g.pick(ctx, []int64{number}, order, direction, p)
 		if err != nil {
-			return nil, notFound(err, "images")
+			return nil, err
 		}
 		ids = append(ids, part...)
 		p = Page{Limit: p.Limit - len(part)}
@@ -256,6 +280,17 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 		}
 	}
 	return ids, nil
+}
+
+// few images are such that it is quicker to find and sort all that fit than to
+// go through a registry in the order of the list. The order then begins with a
+// plus sign, which keeps databases from taking an index for it.
+const few = 2_000
+
+func (g *imageGroup) pick(ctx context.Context, numbers []int64, order, direction string, p Page) (ids []int64, err error) {
+	err = g.images(numbers).ColumnExpr("i.id").OrderExpr(order, bun.Safe(direction)).
+		Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &ids)
+	return ids, notFound(err, "images")
 }
 
 // load reads images in the order of their ids.

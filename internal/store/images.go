@@ -41,6 +41,7 @@ type imageRow struct {
 	UnsafeSettings  int
 	MaliciousFiles  int
 	Severity        string
+	Facet           facet
 }
 
 // PutImages adds tags to a repository, or writes what they stand for now; they
@@ -83,7 +84,7 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 		at[m.ID] = i
 	}
 	var known, unknown []imageRow // by whether it is known when they were pushed
-	for _, t := range tags {
+	for _, t := range tags {      // a new image has the facet 0, or that of an index
 		i, ok := at[t.ManifestID]
 		if !ok {
 			return tidewaiter.Errorf(tidewaiter.NotFound, "there is no such manifest in the registry of the repository")
@@ -92,6 +93,9 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 		row := imageRow{
 			RegistryNumber: m.RegistryNumber, RepositoryID: repositoryID, Tag: t.Name, ManifestID: m.ID, Size: m.Size, MultiArch: m.MultiArch,
 			Updated: micros(now), SyncID: syncID, ScanStatus: Unscanned,
+		}
+		if m.MultiArch {
+			row.Facet = facetMultiArch
 		}
 		if t.Updated.IsZero() {
 			unknown = append(unknown, row)
@@ -169,8 +173,8 @@ func (db *DB) upsertImages(ctx context.Context, rows []imageRow, updated string)
 // yet, and counts them as gone.
 func (db *DB) markGone(ctx context.Context, registryNumber int64, repositories []int64, now time.Time) error {
 	var facets []facet
-	err := db.write.NewRaw("UPDATE images SET gone = ? WHERE registry_number = ? AND repository_id IN (?) AND gone = 0 RETURNING facet",
-		micros(now), registryNumber, bun.List(repositories)).Scan(ctx, &facets)
+	err := db.write.NewRaw("UPDATE images SET gone = ?, facet = facet + ? WHERE registry_number = ? AND repository_id IN (?) AND gone = 0 RETURNING facet",
+		micros(now), facetGone, registryNumber, bun.List(repositories)).Scan(ctx, &facets)
 	if err != nil {
 		return fmt.Errorf("mark images: %w", err)
 	}

@@ -48,6 +48,19 @@ const proxyPassword, secretKey, wrongPassword = "Pl4nted-Pr0xy-Pa55word", "Pl4nt
 // stands in no file, log, argument, answer or metric of the server, and the
 // server holds no key that opens what it keeps.
 func TestAttachedSecretsAppearNowhere(t *testing.T) {
+	for _, database := range []string{"sqlite", "postgres"} {
+		t.Run(database, func(t *testing.T) {
+			var db *postgres
+			if database == "postgres" {
+				db = startPostgres(t)
+				t.Setenv("TIDEWAITER_DATABASE", db.URL)
+			}
+			lookForAttachedSecrets(t, db)
+		})
+	}
+}
+
+func lookForAttachedSecrets(t *testing.T, db *postgres) {
 	secrets := planted{
 		"registry password": attachedPassword, "proxy password": proxyPassword,
 		"SWR secret key": secretKey, "wrong password": wrongPassword,
@@ -107,11 +120,15 @@ func TestAttachedSecretsAppearNowhere(t *testing.T) {
 	secrets.lookIn(t, "an answer", text)
 	secrets.lookInFiles(t, a.Data, "")
 	secrets.lookInFiles(t, filepath.Dir(a.component.State), "")
+	if db != nil {
+		db.query(t, "checkpoint")
+		secrets.lookInFiles(t, db.Data, "")
+	}
 	for _, e := range a.way.Seen("/component/v1/") {
 		secrets.lookIn(t, "what the component sends to "+e.Path, e.Body)
 		secrets.lookIn(t, "what the component gets from "+e.Path, e.Answer)
 	}
-	onlyTheComponentOpens(t, a)
+	onlyTheComponentOpens(t, a, db)
 }
 
 // failedSync runs a synchronisation that cannot go well.
@@ -150,9 +167,20 @@ func (s *server) metrics(t *testing.T) string {
 
 // onlyTheComponentOpens takes every age identity in the server's data folder
 // and in the component's, and tries them on what is sealed in the database.
-func onlyTheComponentOpens(t *testing.T, a *attached) {
+func onlyTheComponentOpens(t *testing.T, a *attached, db *postgres) {
 	t.Helper()
-	rows := sealedIn(t, a.Data)
+	rows := map[string][]byte{}
+	if db == nil {
+		rows = sealedIn(t, a.Data)
+	} else {
+		for _, row := range db.query(t, "SELECT name, encode(sealed, 'hex') FROM registry_secrets") {
+			name, sealed, _ := strings.Cut(row, "|")
+			var err error
+			if rows[name], err = hex.DecodeString(sealed); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if len(rows) != 3 {
 		t.Fatalf("%d secrets are sealed, want 3", len(rows))
 	}
@@ -182,7 +210,7 @@ func onlyTheComponentOpens(t *testing.T, a *attached) {
 	}
 }
 
-// sealedIn returns the sealed secrets in a data folder, by name.
+// sealedIn returns the sealed secrets in a data folder with SQLite, by name.
 func sealedIn(t *testing.T, data string) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(data, "*.db"))

@@ -17,21 +17,27 @@ import (
 // registry over TLS with a private CA, of each product. The vendor's SDK is
 // the client.
 func TestLocalCluster(t *testing.T) {
-	s := startTidewaiter(t, "--sync-at", "off")
-	for _, product := range []string{dockerRegistry, distribution, olareg} {
-		t.Run(filepath.Base(product), func(t *testing.T) {
-			t.Parallel()
-			ca := newAuthority(t)
-			o := registryOptions{Product: product, TLS: true, CA: ca}
-			switch product {
-			case dockerRegistry:
-				o.User, o.Password, o.Schema1 = "alice", `it's "a" pa$$ word ü`, true
-			case distribution:
-				o.User, o.Password, o.Tokens = "alice", "pa ss", startTokenService(t, ca)
-			}
-			localCluster(t, s, startRegistry(t, o))
-		})
-	}
+	s := startTidewaiter(t, "--sync-at", "off", "--log-level", "debug")
+	const password, other = `it's "a" Pl4nted pa$$ word ü`, "Pl4nted-Pa55word"
+	t.Run("with", func(t *testing.T) {
+		for _, product := range []string{dockerRegistry, distribution, olareg} {
+			t.Run(filepath.Base(product), func(t *testing.T) {
+				t.Parallel()
+				ca := newAuthority(t)
+				o := registryOptions{Product: product, TLS: true, CA: ca}
+				switch product {
+				case dockerRegistry:
+					o.User, o.Password, o.Schema1 = "alice", password, true
+				case distribution:
+					o.User, o.Password, o.Tokens = "alice", other, startTokenService(t, ca)
+				}
+				localCluster(t, s, startRegistry(t, o))
+			})
+		}
+	})
+	secrets := planted{"password": password, "other password": other}.disguises()
+	secrets.lookInFiles(t, s.Data, "")
+	secrets.lookIn(t, "the log", []byte(s.Said()))
 }
 
 func localCluster(t *testing.T, s *server, r *registryServer) {

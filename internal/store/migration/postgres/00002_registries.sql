@@ -223,23 +223,12 @@ CREATE TABLE images (
     unsafe_settings  BIGINT  NOT NULL,
     malicious_files  BIGINT  NOT NULL,
     severity         TEXT COLLATE "C"    NOT NULL,
-    facet            BIGINT  NOT NULL GENERATED ALWAYS AS (
-        CASE WHEN multi_arch THEN 1 ELSE 0 END
-        + CASE WHEN latest THEN 2 ELSE 0 END
-        + CASE WHEN vulnerabilities > 0 THEN 4 ELSE 0 END
-        + CASE WHEN unsafe_settings > 0 THEN 8 ELSE 0 END
-        + CASE WHEN malicious_files > 0 THEN 16 ELSE 0 END
-        + CASE WHEN scanned > 0 THEN 32 ELSE 0 END
-        + CASE scan_status WHEN 'unscan' THEN 0 WHEN 'waiting_for_scan' THEN 64 WHEN 'scanning' THEN 128
-            WHEN 'success' THEN 192 WHEN 'failed' THEN 256 ELSE 448 END
-        + CASE severity WHEN '' THEN 0 WHEN 'Security' THEN 512 WHEN 'Low' THEN 1024
-            WHEN 'Medium' THEN 1536 WHEN 'High' THEN 2048 ELSE 3584 END
-        + CASE WHEN gone > 0 THEN 4096 ELSE 0 END
-    ) STORED
+    facet            BIGINT  NOT NULL
 );
 CREATE UNIQUE INDEX images_tag ON images (repository_id, tag);
 -- The order of the lists, with all that they filter by.
-CREATE INDEX images_list ON images (registry_number, repository_id, id, facet, tag, size, updated);
+CREATE INDEX images_list ON images (registry_number, repository_id, id, facet, tag, size, updated, scanned);
+CREATE INDEX images_facet ON images (registry_number, facet);
 CREATE INDEX images_by_tag ON images (tag, registry_number, facet);
 CREATE INDEX images_by_size ON images (size, registry_number, facet);
 CREATE INDEX images_updated ON images (registry_number, updated, facet);
