@@ -78,17 +78,16 @@ func startLocalCluster(ctx context.Context, c *Config, f *fleet.Service, handler
 		return nil, errors.Join(fmt.Errorf("local cluster: %w", err), w.Close())
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
-		err := w.Run(ctx)
-		if err != nil {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
 			log.ErrorContext(ctx, "the local cluster has stopped", "error", err)
 		}
-		done <- err
 	}()
 	return func() error {
 		cancel()
-		<-done // logged
+		<-done
 		return w.Close()
 	}, nil
 }

@@ -53,7 +53,6 @@ type machine struct {
 	content map[string]map[string]protocol.Manifest // repository, tag
 	tasks   []tidewaiter.SyncTask
 	runs    []*run
-	ends    int // of the task that is under way
 }
 
 func drawContent(rt *rapid.T) map[string]map[string]protocol.Manifest {

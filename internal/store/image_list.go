@@ -224,11 +224,15 @@ func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
 	default:
 		q = q.TableExpr("images AS i").Where("i.registry_number IN (?)", bun.List(numbers))
 	}
+	// The plus sign keeps databases from taking the index of facets, which is
+	// for facets that few images have.
 	switch {
 	case g.plain:
-		q = q.Where("i.facet < ?", facetGone)
-	case g.facets != nil:
+		q = q.Where("+i.facet < ?", facetGone)
+	case g.facets != nil && g.summed && g.total() <= few:
 		q = q.Where("i.facet IN (?)", bun.List(g.facets))
+	case g.facets != nil:
+		q = q.Where("+i.facet IN (?)", bun.List(g.facets))
 	}
 	if g.byScanned {
 		q = q.Where("i.scanned > 0") // what the index has

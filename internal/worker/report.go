@@ -26,7 +26,8 @@ type report struct {
 	next    protocol.RepositoryReport // what is not sent yet
 	bytes   int
 	skipped []protocol.Skipped
-	partial bool // something in it could not be read
+	partial bool   // something in it may be readable later
+	closed  string // why something in it cannot be read, or ""
 }
 
 // manifests adds manifests; of an index the children come before it.
@@ -89,10 +90,22 @@ func (r *report) unusable(ctx context.Context, tag string, err error) error {
 		r.skip(skippedManifest, r.sync.explain(err), tag)
 		return nil
 	}
+	closed, trouble := r.sync.trouble(ctx, r.repository.Name+":"+tag, err)
+	if trouble != nil {
+		return trouble
+	}
+	why := r.sync.explain(err)
+	if closed {
+		r.skip(closedTag, why, tag)
+	}
 	r.mu.Lock()
-	r.partial = true
-	r.mu.Unlock()
-	return r.sync.trouble(ctx, r.repository.Name+":"+tag, err)
+	defer r.mu.Unlock()
+	if closed {
+		r.closed = "some tags cannot be read: " + why
+	} else {
+		r.partial = true
+	}
+	return nil
 }
 
 // complete sends the last piece.

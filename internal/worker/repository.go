@@ -16,6 +16,8 @@ const (
 	skippedManifest   = "unreadable manifest"
 	skippedRepository = "unusable repository"
 	missingRepository = "missing repository"
+	closedRepository  = "unreadable repository"
+	closedTag         = "unreadable tag"
 )
 
 // repository reports one repository. A repository that has vanished is not
@@ -38,10 +40,16 @@ func (s *synchronisation) repository(ctx context.Context, r registry.Repository)
 			s.progress.repositoriesDone.Add(1)
 			return nil
 		case err != nil:
-			if err := s.trouble(ctx, r.Name, err); err != nil {
-				return err
+			closed, trouble := s.trouble(ctx, r.Name, err)
+			if trouble != nil {
+				return trouble
 			}
-			return rep.problem(ctx, s.explain(err))
+			why := s.explain(err)
+			if !closed {
+				return rep.problem(ctx, why)
+			}
+			rep.skip(closedRepository, why, r.Name)
+			return rep.complete(ctx, why)
 		case t.Problem != "":
 			rep.skip(skippedTag, t.Problem, t.Name)
 			continue
@@ -59,7 +67,7 @@ func (s *synchronisation) repository(ctx context.Context, r registry.Repository)
 	if rep.partial {
 		return rep.flush(ctx) // without its end: the synchronisation fails, and comes back to it
 	}
-	return rep.complete(ctx, "")
+	return rep.complete(ctx, rep.closed)
 }
 
 // tags reports a batch of tags, with the manifests that are new to the server.

@@ -36,7 +36,7 @@ type synchronisation struct {
 	unread []unread
 }
 
-// unread is a repository or a tag that is there and could not be read.
+// unread is a repository or a tag that may be readable later.
 type unread struct {
 	name string // of a repository, or repository:tag
 	err  error
@@ -191,32 +191,37 @@ func (s *synchronisation) refused(ctx context.Context, err error) error {
 	return err
 }
 
-// trouble takes an error of the registry about one thing. It returns nil if
-// that thing alone is concerned: the others go on, and the synchronisation
-// fails at its end, so that nothing counts as gone which could not be read.
-// Otherwise it returns the error to fail with at once.
-func (s *synchronisation) trouble(ctx context.Context, name string, err error) error {
+// trouble takes an error of the registry about one repository or tag. An error
+// that concerns everything is returned, to fail with at once. Otherwise closed
+// says that asking again would not help: then that repository has a problem,
+// and nothing in it counts as gone. What may be readable later fails the
+// synchronisation at its end, so that it is tried again.
+func (s *synchronisation) trouble(ctx context.Context, name string, err error) (closed bool, _ error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
-	switch tidewaiter.KindOf(err) {
+	kind := tidewaiter.KindOf(err)
+	switch kind {
 	case tidewaiter.Unauthenticated, tidewaiter.Forbidden, tidewaiter.Unavailable:
 		// Does the registry refuse, or fail at, everything?
 		if ping := s.connector.Ping(ctx); ping != nil {
-			return ping
+			return false, ping
 		}
 	case tidewaiter.NotFound, tidewaiter.Invalid, tidewaiter.TooLarge:
 	default: // it limits the rate; or it is no error of the registry
-		return err
+		return false, err
 	}
 	s.log.Warn("a part of the registry cannot be read", "name", name, "error", err)
+	if kind != tidewaiter.Unavailable {
+		return true, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unread = append(s.unread, unread{name, err})
 	if len(s.unread) > maxUnread {
-		return fmt.Errorf("read %s: %w", name, err)
+		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	return nil
+	return false, nil
 }
 
 // failure is the result of a synchronisation that an error has ended.
@@ -233,29 +238,23 @@ func (s *synchronisation) failure(err error) *protocol.FinishRequest {
 	return result
 }
 
-// incomplete is the result of a synchronisation that could not read everything.
+// incomplete is the result of a synchronisation that could not read everything
+// now.
 func (s *synchronisation) incomplete() *protocol.FinishRequest {
 	var text strings.Builder
 	what := fmt.Sprintf("%d repositories or tags", len(s.unread))
 	if len(s.unread) == 1 {
 		what = "one repository or tag"
 	}
-	fmt.Fprintf(&text, "%s could not be read, so that nothing was marked as gone; all else is up to date. Give the user the right to read them, or exclude them. ", what)
-	code, retry := "", -1
+	fmt.Fprintf(&text, "%s could not be read for now; all else is up to date, and nothing was marked as gone. ", what)
 	for i, u := range s.unread {
 		if i > 0 {
 			text.WriteString("; ")
 		}
 		fmt.Fprintf(&text, "%s: %s", short(u.name, 200), s.explain(u.err))
-		if reason := string(access.FailReasonOf(u.err)); code != tidewaiter.FailRequestAPI {
-			code = reason
-		}
-		if again := s.retry(u.err); again == 0 || retry < 0 {
-			retry = again // what does not mend itself is not worth another attempt
-		}
 	}
-	result := failed(code, text.String())
-	result.Failure.RetrySeconds = retry
+	result := failed(tidewaiter.FailServer, text.String())
+	result.Failure.RetrySeconds = int(retryUnavailable.Seconds())
 	return result
 }
 

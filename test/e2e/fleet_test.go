@@ -63,13 +63,18 @@ func TestComponentRemoved(t *testing.T) {
 	if code := a.component.cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(a.component.stderr.String(), "token") {
 		t.Errorf("the component ended with status %d:\n%s", code, &a.component.stderr)
 	}
-	// It starts again with another token. The cluster's key, which it had alone,
-	// went with it, if not its state.
+	// With another token it is another component. The cluster's key, which the old
+	// one had alone, is lost; the advice says what to do.
 	a.component.env = append(a.component.env, "TIDEWAITER_TOKEN="+a.cluster(t, a.way, "token", "office").Token)
 	a.component.Start(t)
-	if err := a.within(2*patience, "with a component again", func() bool { return *a.clusterInfo(t, a.clusterID).DsInfo.ReadyNum == 1 }); err != nil {
+	if err := a.until("with advice", func() bool {
+		info := a.clusterInfo(t, a.clusterID)
+		return *info.ClusterStatus == "Unavailable" && strings.Contains(text(info.FailedMessage), "rotate-key office")
+	}); err != nil {
 		t.Fatal(err)
 	}
+	output(t, command(nil, tidewaiterProgram(t), "cluster", "rotate-key", "office", "--data", a.Data), "")
+	a.awaitComponents(t, a.clusterID, 1)
 	a.updateRegistry(t, a.id, &model.UpdateRegistryRequestBody{RegistryPassword: ptr(attachedPassword)})
 	a.awaitRegistry(t, a.id, "success")
 }

@@ -137,12 +137,20 @@ func TestChisel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintln(w, `{"jsonwall":"1.0","schema":"1.0","count":4}`)
-	fmt.Fprintln(w, `{"kind":"content","slice":"libssl3_libs","path":"/usr/lib/libssl.so.3"}`)
-	fmt.Fprintln(w, `{"kind":"package","name":"base-files","version":"13ubuntu10","sha256":"00","arch":"amd64"}`)
-	fmt.Fprintln(w, `{"kind":"package","name":"libssl3t64","version":"3.0.13-0ubuntu3","sha256":"00","arch":"amd64"}`)
-	fmt.Fprintln(w, `{"kind":"path","path":"/etc/debian_version","mode":"0644","size":13}`)
-	w.Close()
+	for _, line := range []string{
+		`{"jsonwall":"1.0","schema":"1.0","count":4}`,
+		`{"kind":"content","slice":"libssl3_libs","path":"/usr/lib/libssl.so.3"}`,
+		`{"kind":"package","name":"base-files","version":"13ubuntu10","sha256":"00","arch":"amd64"}`,
+		`{"kind":"package","name":"libssl3t64","version":"3.0.13-0ubuntu3","sha256":"00","arch":"amd64"}`,
+		`{"kind":"path","path":"/etc/debian_version","mode":"0644","size":13}`,
+	} {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
 	found, err := ospkg.Chisel{}.Extract(context.Background(), input("var/lib/chisel/manifest.wall", packed.Bytes()))
 	if err != nil {
 		t.Fatal(err)
