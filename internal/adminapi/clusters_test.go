@@ -122,7 +122,7 @@ func TestClustersThatFail(t *testing.T) {
 	for message, body := range map[string]object{
 		"property name to be present": {}, "name: expected length >= 1": {"name": ""}, "name": {"name": "a b"}, "name: is that of the cluster inside": {"name": "local"},
 		"image: is no reference of an image": {"name": "x", "image": "--privileged"}, "container: is no name": {"name": "x", "container": "a b"},
-		"valid_seconds": {"name": "x", "valid_seconds": 59}, "unexpected property": {"name": "x", "kind": "local"},
+		"valid_seconds": {"name": "x", "valid_seconds": 59}, "none of this operation's": {"name": "x", "kind": "local"},
 	} {
 		h.fail(400, "HSS.0001", message, "POST", "/clusters", body)
 	}

@@ -114,7 +114,7 @@ func TestRegistrySettings(t *testing.T) {
 		`{"ca":"no PEM"}`: "ca", `{"proxy":"` + planted + `"}`: "proxy", `{"token_hosts":["https://x"]}`: "token_hosts", `{"include":["["]}`: "include",
 		`{"exclude_tags":["["]}`: "exclude_tags", `{"repositories":["Upper"]}`: "repositories", `{"request_budget":-1}`: "request_budget",
 		`{"request_budget":1000001}`: "request_budget", `{"sync_at":"24:00"}`: "sync_at", `{"sync_at":"noon!!"}`: "sync_at", `{"swr_api":"a b"}`: "swr_api",
-		`{"swr_project_id":"a/b"}`: "swr_project_id", `{"artifactory_way":"tunnel"}`: "artifactory_way", `{"password":"` + planted + `"}`: "password: unexpected property",
+		`{"swr_project_id":"a/b"}`: "swr_project_id", `{"artifactory_way":"tunnel"}`: "artifactory_way", `{"password":"` + planted + `"}`: "none of this operation's",
 		`{"proxy":5}`: "proxy", `{"swr_secret_key":"` + planted + `\n"}`: "swr_secret_key", `[]`: "body", ``: "request body is required",
 	} {
 		h.fail(400, "HSS.0001", message, "PATCH", path, body)

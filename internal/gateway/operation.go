@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/tidewaiter/tidewaiter"
 )
@@ -86,7 +88,7 @@ func (g *Gateway) NewAPI(version string) *API {
 			"json":             huma.DefaultJSONFormat, // anything that ends in +json
 		},
 		DefaultFormat: "application/json",
-		Transformers:  []huma.Transformer{transform},
+		Transformers:  []huma.Transformer{a.transform},
 	}, humago.NewAdapter(registrar{a}, ""))
 	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(humaContext{ctx}) })
 	a.mux.HandleFunc("/", NotFound)
@@ -240,21 +242,40 @@ func (e *humaError) GetStatus() int {
 func (e *humaError) ContentType(string) string { return "application/problem+json" }
 
 // transform turns both kinds of error into the body of the API's dialect.
-func transform(ctx huma.Context, _ string, v any) (any, error) {
+func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	switch e := v.(type) {
 	case *humaError:
 		_, body := render(e.info, e.err)
 		return body, nil
 	case *huma.ErrorModel:
-		_, body := render(InfoFrom(ctx.Context()), fromHuma(e))
+		_, body := render(InfoFrom(ctx.Context()), fromHuma(e, a.properties(ctx.Operation())))
 		return body, nil
 	}
 	return v, nil
 }
 
-// fromHuma says in our words what huma's validation found. It leaves the value
-// out: it may be a secret.
-func fromHuma(e *huma.ErrorModel) error {
+// properties returns the names that the body of an operation may have at its top.
+func (a *API) properties(op *huma.Operation) map[string]bool {
+	known := map[string]bool{}
+	if op == nil || op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil {
+		return known
+	}
+	schema := op.RequestBody.Content["application/json"].Schema
+	if schema != nil && schema.Ref != "" {
+		schema = a.huma.OpenAPI().Components.Schemas.SchemaFromRef(schema.Ref)
+	}
+	if schema != nil {
+		for name := range schema.Properties {
+			known[name] = true
+		}
+	}
+	return known
+}
+
+// fromHuma says in our words what huma's validation found. It leaves values
+// out, and names that nobody expected: they may be secrets in the wrong place.
+// known are the names that the body may have.
+func fromHuma(e *huma.ErrorModel, known map[string]bool) error {
 	if e.Status >= 500 {
 		return tidewaiter.Wrap(tidewaiter.Internal, e, "internal error")
 	}
@@ -271,6 +292,14 @@ func fromHuma(e *huma.ErrorModel) error {
 	}
 	if first.Location == "" || first.Location == "body" {
 		field = "body"
+	}
+	if first.Message == validation.MsgUnexpectedProperty {
+		name := field[strings.LastIndex(field, ".")+1:]
+		if near := nearest(name, known); near != "" {
+			return tidewaiter.InvalidField(name, "there is no such property; did you mean %s?", near)
+		}
+		return tidewaiter.InvalidField("body", "it has a property that is none of this operation's, which takes %s",
+			listed(slices.Sorted(maps.Keys(known))))
 	}
 	if strings.HasPrefix(first.Message, "invalid character") { // of a value: it may be a secret's
 		return tidewaiter.InvalidField(field, "it is not valid JSON")

@@ -106,7 +106,7 @@ func TestAddRegistryBadInputs(t *testing.T) {
 		{"namespace", "../x", "namespace"}, {"namespace", "Upper", "namespace"}, {"namespace", "", "namespace"},
 		{"get_scan_image_channel", "Other", "namespace"},
 		{"connect_cluster_id", "nowhere", "connect_cluster_id: is no cluster that this project can use"},
-		{"registry_pasword", password, "registry_pasword: unexpected property"},
+		{"registry_pasword", password, "did you mean registry_password?"},
 	} {
 		h.fail("HSS.0001", tt.message, "POST", path, h.registry("x", object{tt.field: tt.value}))
 	}
@@ -208,7 +208,7 @@ func TestUpdateRegistry(t *testing.T) {
 	h.ask("PUT", path, object{"api_version": "V1", "namespace": "tools", "get_scan_image_channel": "Other"})
 	for body, field := range map[string]string{
 		`{"api_version":"V3"}`: "api_version", `{"registry_addr":""}`: "registry_addr", `{"registry_password":""}`: "registry_password",
-		`{"registry_name":"new"}`: "registry_name", `{"registry_type":"Jfrog"}`: "registry_type", `{"namespace":"../x"}`: "namespace",
+		`{"registry_name":"new"}`: "takes api_version", `{"registry_type":"Jfrog"}`: "takes api_version", `{"namespace":"../x"}`: "namespace",
 		`{"registry_username":5}`: "registry_username", `[]`: "body", `{"registry_password":"` + strings.Repeat("p", 129) + `"}`: "registry_password",
 	} {
 		h.fail("HSS.0001", field, "PUT", path, body)

@@ -49,3 +49,8 @@ func (db *DB) Rows(ctx context.Context, table string) (n int, err error) {
 
 // FacetSQL is how the facet of an image is worked out.
 const FacetSQL = facetSQL
+
+// ListImages is Images in the ways of other sizes.
+func (db *DB) ListImages(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p Page, few, many int) ([]tidewaiter.RegistryImage, int, error) {
+	return db.listImages(ctx, e, f, p, listSizes{few: few, many: many})
+}

@@ -19,6 +19,20 @@ import (
 // facet is known: so the length of most lists is a sum, and a page far down is
 // found by leaving out whole registries.
 func (db *DB) Images(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p Page) ([]tidewaiter.RegistryImage, int, error) {
+	return db.listImages(ctx, e, f, p, listSizes{few: 2_000, many: 20_000})
+}
+
+// listSizes are numbers of images by which a list is made in one way or
+// another. What it holds does not depend on them.
+type listSizes struct {
+	// Few images it is quicker to find and sort than to meet them going through
+	// a registry in the order of the list.
+	few int
+	// Many images are such that to look at all of them takes tens of milliseconds.
+	many int
+}
+
+func (db *DB) listImages(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p Page, sizes listSizes) ([]tidewaiter.RegistryImage, int, error) {
 	var images []tidewaiter.RegistryImage
 	total := 0
 	err := db.snapshot(ctx, func(tx *DB) error {
@@ -26,6 +40,7 @@ func (db *DB) Images(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p 
 		if err != nil {
 			return err
 		}
+		l.sizes = sizes
 		var ids []int64
 		total = 0
 		for _, g := range l.groups() {
@@ -68,6 +83,7 @@ type listedRegistry struct {
 // An imageList is a list of images that was asked for.
 type imageList struct {
 	*DB
+	sizes      listSizes
 	filter     ImageFilter
 	registries []listedRegistry // in the order of the list
 	counts     []facetCount
@@ -131,7 +147,8 @@ func (l *imageList) groups() []*imageGroup {
 type imageGroup struct {
 	*imageList
 	byScanned bool
-	facets    []facet       // that the filter lets through and that there are, nil if these are all
+	found     []facetCount  // of the facets that the filter lets through
+	facets    []facet       // these, nil if they are all that there are
 	sums      map[int64]int // how many images have them, by registry
 	looked    int           // how many images have them, altogether
 	summed    bool          // these are the images that the filter lets through
@@ -150,6 +167,7 @@ func (l *imageList) group(p facetFilter, byScanned bool) *imageGroup {
 			all = false
 			continue
 		}
+		g.found = append(g.found, c)
 		g.sums[c.RegistryNumber] += c.Images
 		if !seen[c.Facet] {
 			seen[c.Facet] = true
@@ -229,8 +247,6 @@ func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
 	switch {
 	case g.plain:
 		q = q.Where("+i.facet < ?", facetGone)
-	case g.facets != nil && g.summed && g.total() <= few:
-		q = q.Where("i.facet IN (?)", bun.List(g.facets))
 	case g.facets != nil:
 		q = q.Where("+i.facet IN (?)", bun.List(g.facets))
 	}
@@ -240,14 +256,11 @@ func (g *imageGroup) images(numbers []int64) *bun.SelectQuery {
 	return g.whereImage(q, g.filter)
 }
 
-// many images are such that looking at all of them takes tens of milliseconds.
-const many = 20_000
-
 // across tells whether to look for images by the indexes that do not begin
 // with the registry, which databases would not take for so many registries:
 // those of scan times, and of tags with a pattern that has a beginning.
 func (g *imageGroup) across(numbers []int64) bool {
-	return g.looked > many && len(numbers) > 1 && (g.byScanned || g.filter.ofScanTime() || strings.Index(g.filter.Tag, "*") > 0)
+	return g.looked > g.sizes.many && len(numbers) > 1 && (g.byScanned || g.filter.ofScanTime() || strings.Index(g.filter.Tag, "*") > 0)
 }
 
 // page returns the ids of a page of the group, which was counted.
@@ -259,7 +272,7 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 	if g.byScanned {
 		return g.pick(ctx, g.numbers(), "i.scanned?0, i.registry_number?0, i.id?0", direction, p)
 	}
-	if g.total() <= few {
+	if g.total() <= g.sizes.few {
 		return g.pick(ctx, g.numbers(), "+i.registry_number?0, i.repository_id?0, i.id?0", direction, p)
 	}
 	var ids []int64
@@ -270,7 +283,7 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 			continue
 		}
 		order := "i.repository_id?0, i.id?0"
-		if n <= few && !g.filter.ofScanTime() {
+		if n <= g.sizes.few && !g.filter.ofScanTime() {
 			order = "+" + order
 		}
 		part, err := g.pick(ctx, []int64{number}, order, direction, p)
@@ -286,15 +299,30 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 	return ids, nil
 }
 
-// few images are such that it is quicker to find and sort all that fit than to
-// go through a registry in the order of the list. The order then begins with a
-// plus sign, which keeps databases from taking an index for it.
-const few = 2_000
-
+// pick returns the ids of a page of the images in some registries. An order
+// that begins with a plus sign is not taken from an index: this is for few
+// images.
 func (g *imageGroup) pick(ctx context.Context, numbers []int64, order, direction string, p Page) (ids []int64, err error) {
-	err = g.images(numbers).ColumnExpr("i.id").OrderExpr(order, bun.Safe(direction)).
+	q := g.images(numbers)
+	if order[0] == '+' && g.summed && !g.plain {
+		q = g.imagesOfFacets(numbers)
+	}
+	err = q.ColumnExpr("i.id").OrderExpr(order, bun.Safe(direction)).
 		Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &ids)
 	return ids, notFound(err, "images")
+}
+
+// imagesOfFacets is [imageGroup.images] for a filter that asks for nothing but
+// facets, which few images have: they are looked up one by one.
+func (g *imageGroup) imagesOfFacets(numbers []int64) *bun.SelectQuery {
+	var pairs []byte
+	for _, c := range g.found {
+		if slices.Contains(numbers, c.RegistryNumber) {
+			pairs = fmt.Appendf(pairs, ", (%d, %d)", c.RegistryNumber, c.Facet)
+		}
+	}
+	return g.read.NewSelect().TableExpr("(VALUES ?) AS p CROSS JOIN images AS i", bun.Safe(pairs[len(", "):])).
+		Where("i.registry_number = p.column1 AND i.facet = p.column2")
 }
 
 // load reads images in the order of their ids.

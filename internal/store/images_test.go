@@ -231,7 +231,8 @@ func TestImagesAreThoseAskedFor(t *testing.T) {
 				e, filter := drawExtent(rt), f.drawFilter(rt)
 				page := store.Page{Offset: rapid.IntRange(0, 40).Draw(rt, "offset"), Limit: rapid.IntRange(0, 60).Draw(rt, "limit")}
 				want := f.want(e, filter)
-				got, total, err := db.Images(context.Background(), e, filter, page)
+				few, many := rapid.SampledFrom([]int{0, 3, 2000}).Draw(rt, "few"), rapid.SampledFrom([]int{0, 10, 20_000}).Draw(rt, "many")
+				got, total, err := db.ListImages(context.Background(), e, filter, page, few, many)
 				if err != nil {
 					rt.Fatal(err)
 				}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -338,7 +339,7 @@ func (s *server) compare(t testing.TB, name string, want listing) {
 // refused wants an error of the SDK with a status, and returns its message.
 func refused(t testing.TB, err error, status int) string {
 	t.Helper()
-	failed, ok := err.(*sdkerr.ServiceResponseError)
+	failed, ok := errors.AsType[*sdkerr.ServiceResponseError](err)
 	if !ok || failed.StatusCode != status {
 		t.Fatalf("got %v, want status %d", err, status)
 	}

@@ -1,6 +1,6 @@
-// Package e2e tests the whole product with nothing faked: the built server,
-// a real dockerd, a real registry with passwords, PostgreSQL, Keystone, podman,
-// skopeo and the shells that people use.
+// Package e2e tests the whole product with nothing faked: the built server and
+// scan component, a real dockerd, real registries with passwords and tokens,
+// squid, PostgreSQL, Keystone, podman, skopeo and the shells that people use.
 //
 // The tests run with TIDEWAITER_E2E=1 (make e2e), as root, after
 // test/provision.sh; a program that is missing then is a failure, not a skip.
@@ -8,7 +8,11 @@
 // TestMain looks for survivors.
 //
 // The harness, one file each: process_test.go (programs), dockerd_test.go,
-// registry_test.go, postgres_test.go, keystone_test.go, tidewaiter_test.go,
-// podman_test.go (podman, skopeo), shell_test.go, image_test.go (an image to
-// move about). The test at the end of each file shows how it is used.
+// registry_test.go (docker-registry, distribution, olareg), token_service_test.go,
+// pki_test.go, content_test.go (what is in a registry), squid_test.go,
+// postgres_test.go, keystone_test.go, tidewaiter_test.go, isolated_test.go (a
+// server that can connect to nothing), relay_test.go (a network to cut, hold up
+// and listen to), component_test.go, clock_test.go, connection_test.go (what
+// users ask for), podman_test.go (podman, skopeo), shell_test.go, image_test.go
+// (an image to move about). A test at the end of most shows how it is used.
 package e2e

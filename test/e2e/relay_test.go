@@ -8,7 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -70,7 +70,7 @@ func (w *relay) start(t testing.TB, c *tls.Config) {
 	t.Helper()
 	w.cut = make(chan struct{})
 	w.server = httptest.NewUnstartedServer(w)
-	w.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	if w.server.TLS = c; c != nil {
 		w.server.StartTLS()
 	} else {
@@ -272,7 +272,7 @@ func (w *relay) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			w.mu.Unlock()
 			panic(http.ErrAbortHandler)
 		},
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	proxy.ServeHTTP(kept, r)
 	w.mu.Lock()
