@@ -303,26 +303,27 @@ func (g *imageGroup) page(ctx context.Context, p Page) ([]int64, error) {
 // that begins with a plus sign is not taken from an index: this is for few
 // images.
 func (g *imageGroup) pick(ctx context.Context, numbers []int64, order, direction string, p Page) (ids []int64, err error) {
-	q := g.images(numbers)
 	if order[0] == '+' && g.summed && !g.plain {
-		q = g.imagesOfFacets(numbers)
+		return g.pickFacets(ctx, numbers, order, direction, p)
 	}
-	err = q.ColumnExpr("i.id").OrderExpr(order, bun.Safe(direction)).
+	err = g.images(numbers).ColumnExpr("i.id").OrderExpr(order, bun.Safe(direction)).
 		Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &ids)
 	return ids, notFound(err, "images")
 }
 
-// imagesOfFacets is [imageGroup.images] for a filter that asks for nothing but
+// pickFacets is [imageGroup.pick] for a filter that asks for nothing but
 // facets, which few images have: they are looked up one by one.
-func (g *imageGroup) imagesOfFacets(numbers []int64) *bun.SelectQuery {
+func (g *imageGroup) pickFacets(ctx context.Context, numbers []int64, order, direction string, p Page) (ids []int64, err error) {
 	var pairs []byte
 	for _, c := range g.found {
 		if slices.Contains(numbers, c.RegistryNumber) {
 			pairs = fmt.Appendf(pairs, ", (%d, %d)", c.RegistryNumber, c.Facet)
 		}
 	}
-	return g.read.NewSelect().TableExpr("(VALUES ?) AS p CROSS JOIN images AS i", bun.Safe(pairs[len(", "):])).
-		Where("i.registry_number = p.column1 AND i.facet = p.column2")
+	err = g.read.NewRaw(`WITH p(number, facet) AS (VALUES ?1) SELECT i.id
+		FROM p CROSS JOIN images AS i WHERE i.registry_number = p.number AND i.facet = p.facet
+		ORDER BY `+order+" LIMIT ?2 OFFSET ?3", bun.Safe(direction), bun.Safe(pairs[len(", "):]), p.Limit, p.Offset).Scan(ctx, &ids)
+	return ids, notFound(err, "images")
 }
 
 // load reads images in the order of their ids.
