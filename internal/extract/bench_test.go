@@ -170,7 +170,7 @@ func engine(l benchLayer) (tidewaiter.LayerFacts, error) {
 	defer f.Close() //nolint:errcheck // read
 	o := extract.Options{Extractors: all.Extractors()}
 	facts, err := extract.Layer(context.Background(), f, l.Desc, l.DiffID, o)
-	if err == nil && (!facts.Verified || (len(facts.Cuts) > 0 && l.File != "/tmp/exreal/l0.gzip") || len(facts.Packages) == 0) {
+	if err == nil && (!facts.Verified || len(facts.Cuts) > 0 || len(facts.Packages) == 0) {
 		err = fmt.Errorf("verified %v, cuts %v, %d packages", facts.Verified, facts.Cuts, len(facts.Packages))
 	}
 	return facts, err

@@ -196,9 +196,9 @@ func decompress(ctx context.Context, compressed *flowReader, free <-chan []byte,
 	pump(ctx, r, free, out, func(n int64) error {
 		switch {
 		case n > l.LayerBytes:
-			return cutLayer(CutLayerSize, "the layer has more than %d bytes, uncompressed", l.LayerBytes)
+			return tooLarge("the layer has more than %d bytes, uncompressed", l.LayerBytes)
 		case n > l.RatioFrom && n/l.Ratio > compressed.read:
-			return cutLayer(CutLayerSize, "the layer is more than %d times as large as its compressed form", l.Ratio)
+			return tooLarge("the layer is more than %d times as large as its compressed form", l.Ratio)
 		}
 		return nil
 	})

@@ -27,8 +27,9 @@ type layerCut struct{ tidewaiter.Cut }
 
 func (e *layerCut) Error() string { return e.Reason }
 
-func cutLayer(code, format string, args ...any) error {
-	return &layerCut{tidewaiter.Cut{Code: code, Reason: fmt.Sprintf(format, args...)}}
+// tooLarge returns the cut of a layer that is too large in some way.
+func tooLarge(format string, args ...any) error {
+	return &layerCut{tidewaiter.Cut{Code: CutLayerSize, Reason: fmt.Sprintf(format, args...)}}
 }
 
 // entryCut is a cut, and the entry that it is about, or -1.
@@ -72,7 +73,7 @@ func (w *walker) walk(ctx context.Context, r io.Reader) error {
 			return err
 		}
 		if n >= w.limits.Entries {
-			return cutLayer(CutLayerSize, "the layer has more than %d entries", w.limits.Entries)
+			return tooLarge("the layer has more than %d entries", w.limits.Entries)
 		}
 		if err := w.entry(ctx, tr, h); err != nil {
 			return err
@@ -103,7 +104,7 @@ func (w *walker) entry(ctx context.Context, tr *tar.Reader, h *tar.Header) error
 		return nil
 	}
 	if w.text += int64(len(clean) + len(h.Linkname)); w.text > w.limits.TextBytes {
-		return cutLayer(CutLayerSize, "the paths of the layer have more than %d bytes", w.limits.TextBytes)
+		return tooLarge("the paths of the layer have more than %d bytes", w.limits.TextBytes)
 	}
 	switch m {
 	case whiteout:

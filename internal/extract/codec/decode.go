@@ -179,8 +179,8 @@ func (d *decoder) words() string {
 	return string(b)
 }
 
-func (d *decoder) list(limit int) (list []string) {
-	for n := d.uint(uint64(limit)); n > 0 && d.err == nil; n-- {
+func (d *decoder) list() (list []string) {
+	for n := d.uint(maxList); n > 0 && d.err == nil; n-- {
 		list = append(list, d.words())
 	}
 	return list
@@ -246,7 +246,7 @@ func (d *decoder) facts(f *tidewaiter.LayerFacts) {
 		}
 	})
 	readColumn(d, f.Cuts, func(c *tidewaiter.Cut) { c.Reason = d.words() })
-	f.Notes = d.list(maxList)
+	f.Notes = d.list()
 }
 
 func (d *decoder) digest() tidewaiter.Digest {
@@ -337,9 +337,9 @@ func (d *decoder) packages(f *tidewaiter.LayerFacts) {
 		if p.Name == "" {
 			d.fail("a package has no name")
 		}
-		p.Licenses = d.list(maxList)
+		p.Licenses = d.list()
 	})
-	readColumn(d, f.Packages, func(p *tidewaiter.Package) { p.Inside = d.list(maxList) })
+	readColumn(d, f.Packages, func(p *tidewaiter.Package) { p.Inside = d.list() })
 }
 
 func (d *decoder) systems(f *tidewaiter.LayerFacts) {
@@ -348,7 +348,7 @@ func (d *decoder) systems(f *tidewaiter.LayerFacts) {
 		for _, field := range systemFields() {
 			*field(&s) = d.words()
 		}
-		s.IDLike = d.list(maxList)
+		s.IDLike = d.list()
 		f.Systems = append(f.Systems, s)
 	}
 }
