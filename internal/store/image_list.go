@@ -19,7 +19,7 @@ import (
 // facet is known: so the length of most lists is a sum, and a page far down is
 // found by leaving out whole registries.
 func (db *DB) Images(ctx context.Context, e tidewaiter.Extent, f ImageFilter, p Page) ([]tidewaiter.RegistryImage, int, error) {
-	return db.listImages(ctx, e, f, p, listSizes{few: 2_000, many: 20_000})
+	return db.listImages(ctx, e, f, p, listSizes{few: 5_000, many: 20_000})
 }
 
 // listSizes are numbers of images by which a list is made in one way or

@@ -228,7 +228,7 @@ CREATE TABLE images (
 CREATE UNIQUE INDEX images_tag ON images (repository_id, tag);
 -- The order of the lists, with all that they filter by.
 CREATE INDEX images_list ON images (registry_number, repository_id, id, facet, tag, size, updated, scanned);
-CREATE INDEX images_facet ON images (registry_number, facet);
+CREATE INDEX images_facet ON images (registry_number, facet, repository_id, id);
 CREATE INDEX images_by_tag ON images (tag, registry_number, facet);
 CREATE INDEX images_by_size ON images (size, registry_number, facet);
 CREATE INDEX images_updated ON images (registry_number, updated, facet);
