@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -86,6 +85,7 @@ func fillBench(b *testing.B, url string, registries, first, others int) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer rows.Close() //nolint:errcheck // it is read to its end
 	for rows.Next() {
 		var name, text string
 		if err := rows.Scan(&name, &text); err != nil {
@@ -93,7 +93,7 @@ func fillBench(b *testing.B, url string, registries, first, others int) {
 		}
 		indexes[name] = text
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if err := rows.Err(); err != nil {
 		b.Fatal(err)
 	}
 	for name := range indexes {

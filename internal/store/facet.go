@@ -185,7 +185,8 @@ func (db *DB) countImages(ctx context.Context, repositoryID int64, f func() erro
 	present := 0
 	add := func(sign int) error {
 		var rows []facetCount
-		err := db.read.NewRaw("SELECT facet, COUNT(*) AS images FROM images WHERE registry_number = ? AND repository_id = ? GROUP BY facet",
+		// The plus sign keeps SQLite from going through the facets of the registry.
+		err := db.read.NewRaw("SELECT facet, COUNT(*) AS images FROM images WHERE registry_number = ? AND repository_id = ? GROUP BY +facet",
 			number, repositoryID).Scan(ctx, &rows)
 		present = 0
 		for _, r := range rows {
@@ -203,7 +204,7 @@ func (db *DB) countImages(ctx context.Context, repositoryID int64, f func() erro
 	if err := f(); err != nil {
 		return err
 	}
-	r, err := db.write.NewRaw("UPDATE images SET facet = "+facetSQL+" WHERE registry_number = ? AND repository_id = ? AND facet <> "+facetSQL,
+	r, err := db.write.NewRaw("UPDATE images SET facet = "+facetSQL+" WHERE registry_number = ? AND repository_id = ? AND +facet <> "+facetSQL,
 		number, repositoryID).Exec(ctx)
 	if err != nil {
 		return wrote(r, err, "images")

@@ -63,33 +63,26 @@ func (db *DB) PutImages(ctx context.Context, repositoryID int64, syncID string, 
 }
 
 func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, tags []ImageTag, now time.Time) error {
-	ids := make([]int64, len(tags))
-	for i, t := range tags {
-		ids[i] = t.ManifestID
-	}
-	var manifests []struct {
-		ID             int64
-		RegistryNumber int64
-		Size           int64
-		MultiArch      bool
-	}
-	err := db.read.NewRaw(`SELECT m.id, m.registry_number, m.size, EXISTS (SELECT 1 FROM manifest_children c WHERE c.parent_id = m.id) AS multi_arch
-		FROM manifests m JOIN repositories r ON r.registry_number = m.registry_number WHERE r.id = ? AND m.id IN (?)`,
-		repositoryID, bun.List(ids)).Scan(ctx, &manifests)
+	list := nouns(tags, func(t ImageTag) tagged { return tagged{Tag: t.Name, ManifestID: t.ManifestID} })
+	before, err := db.reviewReplaced(ctx, "images", repositoryID, list, now)
 	if err != nil {
-		return notFound(err, "manifests")
+		return err
 	}
-	at := make(map[int64]int, len(manifests))
-	for i, m := range manifests {
-		at[m.ID] = i
+	if err := db.unsee(ctx, "skipped_tags", repositoryID, list); err != nil {
+		return err
 	}
+	manifests, err := db.imageManifests(ctx, repositoryID, tags)
+	if err != nil {
+		return err
+	}
+	var same []string
 	var known, unknown []imageRow // by whether it is known when they were pushed
 	for _, t := range tags {      // a new image has the facet 0, or that of an index
-		i, ok := at[t.ManifestID]
+		m, ok := manifests[t.ManifestID]
 		if !ok {
 			return tidewaiter.Errorf(tidewaiter.NotFound, "there is no such manifest in the registry of the repository")
 		}
-		m := manifests[i]
+		b := before[t.Name]
 		row := imageRow{
 			RegistryNumber: m.RegistryNumber, RepositoryID: repositoryID, Tag: t.Name, ManifestID: m.ID, Size: m.Size, MultiArch: m.MultiArch,
 			Updated: micros(now), SyncID: syncID, ScanStatus: Unscanned,
@@ -97,19 +90,21 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 		if m.MultiArch {
 			row.Facet = facetMultiArch
 		}
-		if t.Updated.IsZero() {
+		switch {
+		case b.ManifestID == m.ID && b.Gone == 0 && (t.Updated.IsZero() || micros(t.Updated) == b.Updated):
+			same = append(same, t.Name)
+		case t.Updated.IsZero():
 			unknown = append(unknown, row)
-		} else {
+		default:
 			row.Updated = micros(t.Updated)
 			known = append(known, row)
 		}
 	}
-	list := nouns(tags, func(t ImageTag) tagged { return tagged{t.Name, t.ManifestID} })
-	if err := db.reviewReplaced(ctx, "images", repositoryID, list, now); err != nil {
-		return err
-	}
-	if err := db.unsee(ctx, "skipped_tags", repositoryID, list); err != nil {
-		return err
+	if len(same) > 0 {
+		r, err := db.write.NewRaw("UPDATE images SET sync_id = ? WHERE repository_id = ? AND tag IN (?)", syncID, repositoryID, bun.List(same)).Exec(ctx)
+		if err != nil {
+			return wrote(r, err, "images")
+		}
 	}
 	if err := db.upsertImages(ctx, known, "excluded.updated"); err != nil {
 		return err
@@ -117,33 +112,61 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 	return db.upsertImages(ctx, unknown, "CASE WHEN images.manifest_id = excluded.manifest_id THEN images.updated ELSE excluded.updated END")
 }
 
-// tagged is a tag and what it stands for.
+// imageManifest is what an image has from its manifest.
+type imageManifest struct {
+	ID             int64
+	RegistryNumber int64
+	Size           int64
+	MultiArch      bool
+}
+
+// imageManifests returns the manifests of tags by their ids, if they are of
+// the registry of a repository.
+func (db *DB) imageManifests(ctx context.Context, repositoryID int64, tags []ImageTag) (map[int64]imageManifest, error) {
+	var rows []imageManifest
+	err := db.read.NewRaw(`SELECT m.id, m.registry_number, m.size, EXISTS (SELECT 1 FROM manifest_children c WHERE c.parent_id = m.id) AS multi_arch
+		FROM manifests m WHERE m.id IN (?) AND +m.registry_number = (SELECT registry_number FROM repositories WHERE id = ?)`,
+		bun.List(nouns(tags, func(t ImageTag) int64 { return t.ManifestID })), repositoryID).Scan(ctx, &rows)
+	byID := make(map[int64]imageManifest, len(rows))
+	for _, m := range rows {
+		byID[m.ID] = m
+	}
+	return byID, notFound(err, "manifests")
+}
+
+// tagged is a tag and what it stands for; of an image also since when it does,
+// and since when it is gone.
 type tagged struct {
-	Tag        string
-	ManifestID int64
+	Tag           string
+	ManifestID    int64
+	Updated, Gone int64
 }
 
 // reviewReplaced notes of the manifests that tags stand for by now, by a table
-// of tags, that they may be unused, where the tags are to stand for others.
-func (db *DB) reviewReplaced(ctx context.Context, table string, repositoryID int64, list []tagged, now time.Time) error {
-	tags := make([]string, len(list))
-	next := make(map[string]int64, len(list))
-	for i, t := range list {
-		tags[i], next[t.Tag] = t.Tag, t.ManifestID
+// of tags, that they may be unused, where the tags are to stand for others. It
+// returns what is there by now, by tag.
+func (db *DB) reviewReplaced(ctx context.Context, table string, repositoryID int64, list []tagged, now time.Time) (map[string]tagged, error) {
+	columns := "tag, manifest_id"
+	if table == "images" {
+		columns += ", updated, gone"
 	}
-	var before []tagged
-	err := db.read.NewRaw("SELECT tag, manifest_id FROM ? WHERE repository_id = ? AND tag IN (?)",
-		bun.Ident(table), repositoryID, bun.List(tags)).Scan(ctx, &before)
+	var rows []tagged
+	err := db.read.NewRaw("SELECT "+columns+" FROM ? WHERE repository_id = ? AND tag IN (?)",
+		bun.Ident(table), repositoryID, bun.List(nouns(list, func(t tagged) string { return t.Tag }))).Scan(ctx, &rows)
 	if err != nil {
-		return notFound(err, "tags")
+		return nil, notFound(err, "tags")
+	}
+	before := make(map[string]tagged, len(rows))
+	for _, t := range rows {
+		before[t.Tag] = t
 	}
 	var replaced []int64
-	for _, t := range before {
-		if t.ManifestID != next[t.Tag] {
-			replaced = append(replaced, t.ManifestID)
+	for _, t := range list {
+		if b, ok := before[t.Tag]; ok && b.ManifestID != t.ManifestID {
+			replaced = append(replaced, b.ManifestID)
 		}
 	}
-	return db.reviewManifests(ctx, replaced, now)
+	return before, db.reviewManifests(ctx, replaced, now)
 }
 
 // unsee notes that tags no longer stand for what they stand for by a table of

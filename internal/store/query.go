@@ -16,12 +16,6 @@ import (
 // a list that gives the number of all, that alone.
 type Page struct{ Offset, Limit int }
 
-// cut returns the part of a whole list that a page is.
-func cut[T any](list []T, p Page) []T {
-	from := min(max(p.Offset, 0), len(list))
-	return list[from:min(from+max(p.Limit, 0), len(list))]
-}
-
 // chunkSize is how many values one query holds at most: enough to make the
 // cost of a query small beside that of its rows, and the query short.
 const chunkSize = 500

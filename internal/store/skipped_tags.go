@@ -34,8 +34,8 @@ func (db *DB) PutSkippedTags(ctx context.Context, repositoryID int64, syncID str
 	})
 	return db.Tx(ctx, func(tx *DB) error {
 		return eachChunk(rows, func(chunk []skippedTagRow) error {
-			list := nouns(chunk, func(r skippedTagRow) tagged { return tagged{r.Tag, r.ManifestID} })
-			if err := tx.reviewReplaced(ctx, "skipped_tags", repositoryID, list, Now()); err != nil {
+			list := nouns(chunk, func(r skippedTagRow) tagged { return tagged{Tag: r.Tag, ManifestID: r.ManifestID} })
+			if _, err := tx.reviewReplaced(ctx, "skipped_tags", repositoryID, list, Now()); err != nil {
 				return err
 			}
 			if err := tx.unsee(ctx, "images", repositoryID, list); err != nil {

@@ -182,48 +182,46 @@ func errLost() error { return tidewaiter.Errorf(tidewaiter.Conflict, "the lease 
 // LeaseWork gives the next work of a cluster to a component: of the first of
 // the kinds that has any, the oldest. That is work which is queued and due, or
 // whose lease has run out; which is not to stop; and which failed less than
-// maxAttempts times: a lease that ran out counts as a failure. Of several who ask, each gets other work. Errors: NotFound
-// if there is none.
+// maxAttempts times: a lease that ran out counts as a failure. Of several who
+// ask, each gets other work. Errors: NotFound if there is none.
 func (db *DB) LeaseWork(ctx context.Context, clusterID string, kinds []tidewaiter.WorkKind, owner string, now, deadline time.Time, maxAttempts int) (tidewaiter.Work, error) {
-	if len(kinds) == 0 {
-		return tidewaiter.Work{}, errNoWork()
-	}
-	next := func(from bun.IDB, kind tidewaiter.WorkKind) *bun.SelectQuery {
-		return from.NewSelect().Table("work").Column("id").
-			Where("cluster_id = ? AND kind = ? AND NOT stop", clusterID, kind).
-			Where("(state = 'queued' AND not_before <= ? AND failures < ?) OR (state = 'leased' AND deadline < ? AND failures + 1 < ?)",
-				micros(now), maxAttempts, micros(now), maxAttempts).
-			Order("created", "id").Limit(1)
-	}
 	for _, kind := range kinds {
-		for {
-			// Most who ask get nothing: they do not wait for the writer of SQLite.
-			var id string
-			err := next(db.read, kind).Scan(ctx, &id)
-			if errors.Is(err, sql.ErrNoRows) {
-				break
-			}
-			if err != nil {
-				return tidewaiter.Work{}, fmt.Errorf("find work: %w", err)
-			}
-			q := next(db.write, kind)
-			if !db.sqlite {
-				q = q.For("UPDATE SKIP LOCKED")
-			}
-			var row workRow
-			err = db.write.NewRaw(`UPDATE work SET attempt = attempt + 1, owner = ?, deadline = ?,
-				failures = failures + CASE state WHEN 'leased' THEN 1 ELSE 0 END, state = 'leased'
-				WHERE id IN (?) RETURNING *`, owner, micros(deadline), q).Scan(ctx, &row)
-			if errors.Is(err, sql.ErrNoRows) {
-				break // others were faster
-			}
-			if err != nil {
-				return tidewaiter.Work{}, fmt.Errorf("lease work: %w", err)
-			}
-			return row.noun()
+		next := func(from bun.IDB) *bun.SelectQuery {
+			return from.NewSelect().Table("work").Column("id").
+				Where("cluster_id = ? AND kind = ? AND NOT stop", clusterID, kind).
+				Where("(state = 'queued' AND not_before <= ? AND failures < ?) OR (state = 'leased' AND deadline < ? AND failures + 1 < ?)",
+					micros(now), maxAttempts, micros(now), maxAttempts).
+				Order("created", "id").Limit(1)
+		}
+		w, err := db.leaseNext(ctx, next, owner, deadline)
+		if tidewaiter.KindOf(err) != tidewaiter.NotFound {
+			return w, err
 		}
 	}
 	return tidewaiter.Work{}, errNoWork()
+}
+
+// leaseNext leases the work whose id a query gives.
+func (db *DB) leaseNext(ctx context.Context, next func(bun.IDB) *bun.SelectQuery, owner string, deadline time.Time) (tidewaiter.Work, error) {
+	// Most who ask get nothing: they do not wait for the writer of SQLite.
+	var id string
+	if err := next(db.read).Scan(ctx, &id); err != nil {
+		return tidewaiter.Work{}, notFound(err, "work")
+	}
+	q := next(db.write)
+	if !db.sqlite {
+		q = q.For("UPDATE SKIP LOCKED")
+	}
+	var row workRow
+	// With = and not IN, the query within is made once: else PostgreSQL may make
+	// it for each row, and lock another one each time.
+	err := db.write.NewRaw(`UPDATE work SET attempt = attempt + 1, owner = ?, deadline = ?,
+		failures = failures + CASE state WHEN 'leased' THEN 1 ELSE 0 END, state = 'leased'
+		WHERE id = (?) RETURNING *`, owner, micros(deadline), q).Scan(ctx, &row)
+	if err != nil {
+		return tidewaiter.Work{}, notFound(err, "work") // or others were faster
+	}
+	return row.noun()
 }
 
 // Holds returns the work of a lease, or Conflict if the lease was lost. In a
