@@ -186,7 +186,7 @@ func (db *DB) countImages(ctx context.Context, repositoryID int64, f func() erro
 	add := func(sign int) error {
 		var rows []facetCount
 		// The plus sign keeps SQLite from going through the facets of the registry.
-		err := db.read.NewRaw("SELECT facet, COUNT(*) AS images FROM images WHERE registry_number = ? AND repository_id = ? GROUP BY +facet",
+		err := db.read.NewRaw("SELECT +facet AS facet, COUNT(*) AS images FROM images WHERE registry_number = ? AND repository_id = ? GROUP BY 1",
 			number, repositoryID).Scan(ctx, &rows)
 		present = 0
 		for _, r := range rows {

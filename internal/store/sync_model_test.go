@@ -53,6 +53,7 @@ type syncModel struct {
 	there  content
 	stored content              // images and charts
 	pushed map[string]time.Time // when tags changed, by repository:tag; of some of them it is known
+	told   map[string]time.Time // what of that the store was told last
 	syncID string               // of the sync that was broken off, or ""
 	done   map[string]bool      // repositories that it has completed
 	seen   content              // what it was told, by all of its attempts
@@ -192,6 +193,7 @@ func (m *syncModel) report(name string, tags []string) {
 				others = append(others, store.SkippedTag{Name: tag, ManifestID: known[x.digest()].ID})
 				continue
 			}
+			m.told[name+":"+tag] = m.pushed[name+":"+tag]
 			images = append(images, store.ImageTag{Name: tag, ManifestID: known[x.digest()].ID, Updated: m.pushed[name+":"+tag]})
 			m.stored[name][tag] = x
 		}
@@ -255,7 +257,7 @@ func (m *syncModel) checkLatest(name string) {
 		if m.stored[name][tag] < 0 {
 			continue
 		}
-		a, b := m.pushed[name+":"+tag], m.pushed[name+":"+latest]
+		a, b := m.told[name+":"+tag], m.told[name+":"+latest]
 		if latest == "" || a.After(b) || a.Equal(b) && latest != "latest" {
 			latest = tag
 		}
@@ -280,7 +282,8 @@ func TestSyncLeavesWhatIsThere(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			registries++
 			m := &syncModel{t: rt, db: db, id: newRegistry(t, db, fmt.Sprintf("r%d", registries)).ID, now: epoch(),
-				there: make(content), stored: make(content), pushed: make(map[string]time.Time)}
+				there: make(content), stored: make(content), pushed: make(map[string]time.Time), told: make(map[string]time.Time)}
+			defer func() { _ = db.DeleteRegistry(ctx, m.id) }() // if the check fails
 			for range rapid.IntRange(1, 6).Draw(rt, "rounds") {
 				m.change()
 				m.sync()
