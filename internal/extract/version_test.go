@@ -1,4 +1,4 @@
-package all
+package extract_test
 
 import (
 	"context"
@@ -28,15 +28,15 @@ func TestVersion(t *testing.T) {
 	set := []extract.Extractor{named{"a", 1}, named{"b", 11}}
 	other := slices.Clone(set)
 	slices.Reverse(other)
-	if version(set) != version(other) {
+	if extract.Version(set) != extract.Version(other) {
 		t.Error("the order of the extractors changes the version")
 	}
-	seen := map[string]bool{version(set): true}
+	seen := map[string]bool{extract.Version(set): true}
 	for _, changed := range [][]extract.Extractor{
 		{named{"a", 1}}, {named{"a", 1}, named{"b", 12}}, {named{"a", 11}, named{"b", 1}}, {named{"a", 1}, named{"c", 11}},
 		{named{"a", 1}, named{"b", 11}, named{"c", 1}}, {},
 	} {
-		v := version(changed)
+		v := extract.Version(changed)
 		if seen[v] {
 			t.Errorf("%v has the version of another set", changed)
 		}
