@@ -135,7 +135,13 @@ func timeRange(from, to Optional[int64], start, end string) (*time.Time, *time.T
 	if from.Given && to.Given && from.Value > to.Value {
 		return nil, nil, tidewaiter.InvalidField(start, "it is later than %s; a range ends after it begins", end)
 	}
-	return moment(from), moment(to), nil
+	last := moment(to)
+	if last != nil {
+		// Times are shown in milliseconds and kept in microseconds: the whole of the
+		// last one is within.
+		*last = last.Add(time.Millisecond - time.Microsecond)
+	}
+	return moment(from), last, nil
 }
 
 func moment(o Optional[int64]) *time.Time {

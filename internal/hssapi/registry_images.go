@@ -157,7 +157,7 @@ type listRegistryImagesInput struct {
 	Offset                int             `query:"offset" format:"int32" minimum:"0" maximum:"2000000" default:"0" doc:"How many to skip."`
 	Limit                 int             `query:"limit" format:"int32" minimum:"1" maximum:"200" default:"10" doc:"How many to list."`
 	ImageType             string          `query:"image_type" enum:"private_image,shared_image,instance_image,harbor,jfrog,other" doc:"other, the images of registries of type Other, is beyond the contract."`
-	SortKey               string          `query:"sort_key" enum:"latest_scan_time" doc:"Without it, images stand in the order in which they were found."`
+	SortKey               string          `query:"sort_key" enum:"latest_scan_time" doc:"Without it, images stand by registry and repository, the oldest first."`
 	SortDir               string          `query:"sort_dir" enum:"asc,desc" default:"asc"`
 	LatestVersion         bool            `query:"latest_version" default:"false" doc:"Only the newest tag of each repository."`
 	ImageSize             Optional[int64] `query:"image_size" minimum:"0" maximum:"2147483547" doc:"Exact size in bytes."`

@@ -3,6 +3,7 @@ package hssapi_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -312,5 +313,19 @@ func TestImagesThroughSDK(t *testing.T) {
 	h.must(err)
 	if *n.RegistryNum != 7 || *n.LocalNum != 0 || *n.CicdNum != 0 {
 		t.Errorf("got %s", n)
+	}
+}
+
+// A time that is shown, as both ends of a range, finds what it was shown of:
+// its microseconds are within.
+func TestRangeOfOneMillisecond(t *testing.T) {
+	h, _ := stocked(t)
+	for _, v := range h.ask("GET", images+"?limit=200", nil).body["data_list"].([]any) {
+		i := v.(object)
+		at := fmt.Sprintf("%.0f", i["latest_sync_time"])
+		name := strings.TrimPrefix(fmt.Sprintf("%s/%s:%s", i["namespace"], i["image_name"], i["image_version"]), "/")
+		if got := h.names(images, "start_latest_sync_time", at, "end_latest_sync_time", at); !slices.Contains(got, name) {
+			t.Errorf("%s was synchronised at %s; then were %q", name, at, got)
+		}
 	}
 }

@@ -395,3 +395,64 @@ func TestManifestsStay(t *testing.T) {
 		purge(store.Now().Add(time.Second), nil...)
 	})
 }
+
+// TestGoneImagesComeBack with what was known of them, unless their tag stands
+// for something else now.
+func TestGoneImagesComeBack(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, now := context.Background(), epoch()
+		newCluster(t, db, "c")
+		newRegistry(t, db, "r")
+		must(t, db.PutManifests(ctx, "r", slices.Concat(thing(1).manifests(), thing(2).manifests())))
+		known, err := db.ManifestsByDigest(ctx, "r", []tidewaiter.Digest{thing(1).digest(), thing(2).digest()})
+		must(t, err)
+		image := func(f store.ImageFilter) tidewaiter.RegistryImage {
+			t.Helper()
+			list, total, err := db.Images(ctx, tidewaiter.Extent{ProjectID: "p", All: true}, f, store.Page{Limit: 10})
+			must(t, err)
+			if total != 1 || len(list) != 1 {
+				t.Fatalf("got %d %+v", total, list)
+			}
+			return list[0]
+		}
+		sync := func(x thing, pushed time.Time) {
+			t.Helper()
+			now = now.Add(time.Hour)
+			id, err := db.PutRepository(ctx, tidewaiter.Repository{RegistryID: "r", Name: "a"})
+			must(t, err)
+			must(t, db.PutImages(ctx, id, now.String(), []store.ImageTag{{Name: "v1", ManifestID: known[x.digest()].ID, Updated: pushed}}, now))
+			must(t, db.CompleteRepository(ctx, id, now.String(), "", nil, now))
+			n, err := db.FinishSync(ctx, "r", now.String(), now)
+			if must(t, err); n != 1 {
+				t.Fatalf("%d images", n)
+			}
+		}
+		sync(1, epoch())
+		scan := tidewaiter.ImageScan{Status: "success", Scanned: now, Vulnerabilities: 3, Severity: "High"}
+		must(t, db.SetScan(ctx, image(store.ImageFilter{}), scan))
+		first := image(store.ImageFilter{})
+		for _, pushed := range []time.Time{epoch(), {}} {
+			now = now.Add(time.Hour)
+			n, err := db.FinishSync(ctx, "r", "found nothing "+now.String(), now)
+			if must(t, err); n != 0 {
+				t.Fatalf("%d images", n)
+			}
+			if i := image(store.ImageFilter{WithGone: true}); !i.Gone.Equal(now) {
+				t.Errorf("got %+v", i)
+			}
+			sync(1, pushed)
+			back := image(store.ImageFilter{})
+			back.Synced = first.Synced
+			same(t, first, back)
+		}
+		sync(2, time.Time{})
+		if i := image(store.ImageFilter{}); i.ID != first.ID || i.Digest != thing(2).digest() || !i.Updated.Equal(now) || i.Scan != (tidewaiter.ImageScan{Status: store.Unscanned}) {
+			t.Errorf("got %+v", i)
+		}
+		sync(2, epoch())
+		if i := image(store.ImageFilter{}); !i.Updated.Equal(epoch()) {
+			t.Errorf("got %+v", i)
+		}
+		must(t, db.CheckCounts(ctx))
+	})
+}
