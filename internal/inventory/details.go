@@ -105,6 +105,7 @@ func Warnings(r tidewaiter.Registry) []string {
 // component took the check within 30 s, it could not be done, or it is still
 // under way after 90 s).
 func (s *Service) Test(ctx context.Context, e tidewaiter.Extent, id string) (protocol.AccessReport, error) {
+	begun := s.clock()
 	var work tidewaiter.Work
 	err := s.store.Tx(ctx, func(tx *store.DB) error {
 		r, err := lockRegistry(ctx, tx, e, id)
@@ -121,13 +122,12 @@ func (s *Service) Test(ctx context.Context, e tidewaiter.Extent, id string) (pro
 		return protocol.AccessReport{}, err
 	}
 	s.wake(work.ClusterID)
-	return s.await(ctx, work)
+	return s.await(ctx, work, begun)
 }
 
 // await looks at the work until it has ended: the report may come to another
 // server than this one.
-func (s *Service) await(ctx context.Context, work tidewaiter.Work) (protocol.AccessReport, error) {
-	begun := s.clock()
+func (s *Service) await(ctx context.Context, work tidewaiter.Work, begun time.Time) (protocol.AccessReport, error) {
 	tick := time.NewTicker(s.poll)
 	defer tick.Stop()
 	for {
