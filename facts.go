@@ -36,6 +36,10 @@ type File struct {
 	Modified time.Time // UTC, whole seconds, in the years 1970 to 9999; else zero
 	Link     string    // target of a symbolic link; of a hard link the path
 	SHA256   Digest    // of regular files, and of hard links whose target is in the same layer
+	// Owned says that a package is found in the file, or that a package of this
+	// layer says that the file is its own. A file of an image (package overlay) is
+	// also owned if it replaces one that is.
+	Owned bool
 }
 
 // ComparePaths orders paths as a walk through their tree does: a folder comes

@@ -41,6 +41,9 @@ type Found struct {
 	Packages []tidewaiter.Package
 	Systems  []tidewaiter.System
 	Cuts     []tidewaiter.Cut // of nested archives, for instance
+	// Owned are the files that belong to packages, and more than they: a file in
+	// which a package is found need not be among them.
+	Owned Owned
 }
 
 // The codes of cuts, which end up in the contract's scan_failed_code.

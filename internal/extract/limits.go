@@ -22,6 +22,7 @@ type Limits struct {
 
 	ZstdWindow uint64        // bytes of memory that a zstd frame may ask for: 64 MiB
 	Packages   int           // of a layer: 100,000
+	Owned      int           // paths of a layer that packages say are theirs: 1,000,000; more leave a note, no cut
 	Time       time.Duration // for a layer: 30 minutes
 	FileTime   time.Duration // for one extractor with one file: 1 minute
 }
@@ -43,6 +44,7 @@ func (l Limits) withDefaults() Limits {
 		SpoolBytes: cmp.Or(l.SpoolBytes, 1<<30),
 		ZstdWindow: max(cmp.Or(l.ZstdWindow, 64<<20), 1<<10),
 		Packages:   cmp.Or(l.Packages, 100_000),
+		Owned:      cmp.Or(l.Owned, 1_000_000),
 		Time:       cmp.Or(l.Time, 30*time.Minute),
 		FileTime:   cmp.Or(l.FileTime, time.Minute),
 	}

@@ -56,6 +56,7 @@ type pool struct {
 	mu       sync.Mutex
 	outcomes map[finding]outcome
 	packages int
+	owned    int
 	strings  map[string]string
 	tooMany  bool
 }
@@ -203,6 +204,7 @@ func (p *pool) keep(f finding, o outcome) {
 		s.IDLike = p.texts(s.IDLike, 16)
 	}
 	o.found.Cuts = o.found.Cuts[:min(len(o.found.Cuts), maxFileCuts)]
+	p.owned += o.found.Owned.limit(p.limits.Owned - p.owned)
 	p.outcomes[f] = o
 }
 

@@ -146,7 +146,7 @@ func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFa
 	for _, c := range w.cuts {
 		survives[c.entry] = c.entry < 0
 	}
-	c := collector{walker: w, facts: &facts, missing: missing}
+	c := collector{walker: w, facts: &facts, missing: missing, owned: ownedSet{room: w.limits.Owned}}
 	for _, n := range left {
 		f := w.entries[n]
 		if _, ok := survives[n]; ok {
@@ -171,6 +171,10 @@ func (w *walker) facts(content []int, missing map[int][]want) tidewaiter.LayerFa
 	if len(facts.Files) == 0 {
 		facts.Files = nil
 	}
+	c.owned.mark(facts.Files)
+	if c.owned.more {
+		facts.Notes = append(facts.Notes, NoteOwned)
+	}
 	return facts
 }
 
@@ -179,6 +183,7 @@ type collector struct {
 	*walker
 	facts   *tidewaiter.LayerFacts
 	missing map[int][]want
+	owned   ownedSet
 }
 
 func (c *collector) collect(entry, content int, f *tidewaiter.File) {
@@ -209,6 +214,7 @@ func (c *collector) add(path string, o outcome) {
 		pkg.Path = path
 		c.facts.Packages = append(c.facts.Packages, pkg)
 	}
+	c.owned.add(path, &o.found.Owned, len(o.found.Packages) > 0)
 	for _, s := range o.found.Systems {
 		s.Path = path
 		c.facts.Systems = append(c.facts.Systems, s)

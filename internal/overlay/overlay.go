@@ -25,7 +25,9 @@ type View struct {
 	Cuts     []Cut     // less those of files that are not in the image
 }
 
-// File is a file of an image.
+// File is a file of an image. It is owned if a package of its own layer says so,
+// or if it replaced one that is: a changed etc/passwd still belongs to the
+// package that brought it. One that was removed in between is not replaced.
 type File struct {
 	tidewaiter.File
 	Layer int // index of the layer that it is from
@@ -82,6 +84,7 @@ type node struct {
 	file       int32 // index among the layer's files, or -1 of a folder that no layer lists
 	layer      int32
 	solid      bool   // no folder
+	owned      bool   // the file, or one that it replaced, belongs to a package
 	content    *inode // of regular files, and of hard links to them
 	parent     *node
 	child      *node // the first in it
@@ -167,6 +170,7 @@ func (t *tree) put(layer int, file int32, content *inode) {
 	}
 	solid := f.Type != tidewaiter.Folder
 	n := t.nodes[f.Path]
+	owned := f.Owned || n != nil && n.owned
 	if n != nil && (solid || n.solid) {
 		t.remove(n, layer)
 		n = nil
@@ -176,7 +180,7 @@ func (t *tree) put(layer int, file int32, content *inode) {
 	} else if n.file >= 0 {
 		t.count(n, layer, -1)
 	}
-	n.file, n.layer, n.solid = file, int32(layer), solid
+	n.file, n.layer, n.solid, n.owned = file, int32(layer), solid, owned
 	if n.content = content; content == nil && (f.Type == tidewaiter.RegularFile || f.SHA256 != "") {
 		n.content = &inode{f.Size, f.SHA256}
 	}
@@ -265,6 +269,7 @@ func (t *tree) view() View {
 		if n.content != nil {
 			f.Size, f.SHA256 = n.content.size, n.content.sha256
 		}
+		f.Owned = n.owned
 		v.Files = append(v.Files, File{f, int(n.layer)})
 	}
 	slices.SortFunc(v.Files, func(a, b File) int { return tidewaiter.ComparePaths(a.Path, b.Path) })

@@ -18,13 +18,15 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
+	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
 )
 
 var update = flag.Bool("update", false, "write what is found into the cases")
 
 // TestCases runs every extractor on the files of each case in testdata, as if
 // they were an image, and compares what they find with the file "want". A new
-// case is a new file: -update fills in "want", for you to read.
+// case is a new file: -update fills in "want", for you to read. Of files in which
+// nothing is found "want" has whether they belong to a package.
 func TestCases(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(cases) == 0 {
@@ -37,14 +39,21 @@ func TestCases(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := -1
-			var got []string
+			var got, rest []string
+			var layer []extracttest.Entry
 			for i, f := range archive.Files {
 				if f.Name == "want" {
 					want = i
 					continue
 				}
-				got = append(got, found(t, f.Name, f.Data)...)
+				lines := found(t, f.Name, f.Data)
+				if len(lines) == 0 {
+					rest = append(rest, f.Name)
+				}
+				got = append(got, lines...)
+				layer = append(layer, extracttest.File(f.Name, string(f.Data)))
 			}
+			got = append(got, owned(t, layer, rest)...)
 			text := strings.Join(got, "")
 			if want < 0 {
 				t.Fatal("the case has no file want")
@@ -103,6 +112,31 @@ func found(t *testing.T, name string, content []byte) []string {
 	return lines
 }
 
+// owned returns which of the files belong to packages of the layer, a line each.
+func owned(t *testing.T, layer []extracttest.Entry, files []string) []string {
+	t.Helper()
+	archive := extracttest.Tar(t, layer...)
+	facts := extracttest.Layer(t, archive, archive, extract.Options{Extractors: all.Extractors()})
+	is := make(map[string]bool)
+	for _, f := range facts.Files {
+		is[f.Path] = f.Owned
+	}
+	for _, p := range facts.Packages {
+		if !is[p.Path] {
+			t.Errorf("%s has a package, but belongs to none", p.Path)
+		}
+	}
+	var lines []string
+	for _, name := range files {
+		whose := "belongs to no package"
+		if is[name] {
+			whose = "belongs to a package"
+		}
+		lines = append(lines, name+" "+whose+"\n")
+	}
+	return lines
+}
+
 func ecosystem(name string) string {
 	if name == "" {
 		return "-"
@@ -140,7 +174,9 @@ var wanted = []string{
 	"opt/conda/conda-meta/six-1.16.0-pyh_0.json", "app/node_modules/@a/b/package.json", "app/node_modules/b/package.json",
 	"srv/app.jar", "app/app.deps.json", "usr/lib/ruby/gems/3.1.0/specifications/default/json-2.6.1.gemspec",
 	"app/vendor/composer/installed.json", "usr/local/lib/perl5/x86_64/.meta/Try-Tiny-0.31/install.json",
-	"usr/lib/R/library/stats/DESCRIPTION",
+	"usr/lib/R/library/stats/DESCRIPTION", "var/lib/dpkg/info/libc6:amd64.list", "var/lib/dpkg/status.d/base.md5sums", "var/lib/dpkg/diversions",
+	"usr/lib/python3/site-packages/six-1.16.0.dist-info/RECORD", "usr/lib/python3/site-packages/six-1.16.0.egg-info/installed-files.txt",
+	"usr/local/lib/perl5/auto/Try/Tiny/.packlist",
 }
 
 func TestWants(t *testing.T) {
@@ -159,7 +195,7 @@ func TestWants(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"var/lib/dpkg/status-old", "var/lib/dpkg/status.d/base.md5sums", "var/lib/dpkg/status.d/a/b", "home/var/lib/dpkg/status",
+		"var/lib/dpkg/status-old", "var/lib/dpkg/info/libc6:amd64.md5sums", "var/lib/dpkg/info/a/b.list", "app/RECORD", "app/installed-files.txt", "var/lib/dpkg/status.d/a/b", "home/var/lib/dpkg/status",
 		"package.json", "app/package.json", "app/node_modules/b/lib/package.json", "app/node_modules/.package-lock.json",
 		"app/node_modules/.bin/package.json", "app/node_modules/@a/package.json", "app/METADATA", "src/six.egg-info/SOURCES.txt",
 		"app/app.gemspec", "vendor/bundle/gems/rack-2.2/rack.gemspec", "app/composer.lock", "app/installed.json",

@@ -28,7 +28,7 @@ import (
 )
 
 // magic names the form and its version.
-const magic = "TWfacts\x01"
+const magic = "TWfacts\x02"
 
 // window is the memory that a reader needs beside the facts themselves.
 const window = 4 << 20
@@ -166,6 +166,7 @@ func (e *encoder) files(files []tidewaiter.File) error {
 		before = s
 	})
 	column(files, func(f *tidewaiter.File) { e.text(f.Link) })
+	column(files, func(f *tidewaiter.File) { e.bool(f.Owned) })
 	column(files, func(f *tidewaiter.File) { e.bool(f.SHA256 != "") })
 	for _, f := range files {
 		if f.SHA256 == "" {

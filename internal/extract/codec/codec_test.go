@@ -35,10 +35,10 @@ func sample() tidewaiter.LayerFacts {
 		DiffID: digest, Verified: true, Extractors: "1-abc", Size: 12345,
 		Files: []tidewaiter.File{
 			{Path: "a", Type: tidewaiter.Folder, Mode: 0o755, UID: -1, GID: 1 << 40},
-			{Path: "a/b\xff", Type: tidewaiter.RegularFile, Mode: fs.ModeSetuid | 0o755, Size: 7, Modified: time.Unix(1700000000, 0).UTC(), SHA256: digest},
+			{Path: "a/b\xff", Type: tidewaiter.RegularFile, Mode: fs.ModeSetuid | 0o755, Size: 7, Modified: time.Unix(1700000000, 0).UTC(), SHA256: digest, Owned: true},
 			{Path: "a/link", Type: tidewaiter.SymbolicLink, Link: "../../x\xfe"},
 			{Path: "a-b", Type: tidewaiter.HardLink, Link: "a/b\xff", SHA256: digest, Size: 7},
-			{Path: "dev", Type: tidewaiter.SpecialFile},
+			{Path: "dev", Type: tidewaiter.SpecialFile, Owned: true},
 		},
 		Whiteouts: []string{"w", "w/x"}, Opaque: []string{"", "o"},
 		Packages: []tidewaiter.Package{
@@ -127,7 +127,7 @@ func TestDecodeLimits(t *testing.T) {
 		nil, []byte("x"), binary.AppendUvarint(nil, 1<<60), bytes.Repeat([]byte{0xff}, 1000),
 	} {
 		var b bytes.Buffer
-		b.WriteString("TWfacts\x01")
+		b.WriteString("TWfacts\x02")
 		z, err := zstd.NewWriter(&b)
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		b := writer.EncodeAll(body, []byte("TWfacts\x01"))
+		b := writer.EncodeAll(body, []byte("TWfacts\x02"))
 		if len(body) > 1<<20 {
 			return
 		}

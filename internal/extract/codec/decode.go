@@ -286,6 +286,7 @@ func (d *decoder) files(f *tidewaiter.LayerFacts) {
 			d.fail("the target of a hard link is not clean")
 		}
 	})
+	readColumn(d, f.Files, func(f *tidewaiter.File) { f.Owned = d.bool() })
 	readColumn(d, f.Files, func(f *tidewaiter.File) {
 		if d.bool() {
 			f.SHA256 = "-" // for now

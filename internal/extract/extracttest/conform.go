@@ -56,7 +56,7 @@ func conform(t *testing.T, e extract.Extractor, s Sample) {
 	if err != nil {
 		t.Fatalf("Extract: %v", err)
 	}
-	if len(first.Packages)+len(first.Systems) == 0 {
+	if len(first.Packages)+len(first.Systems)+first.Owned.Len() == 0 {
 		t.Error("finds nothing in its sample")
 	}
 	var wait sync.WaitGroup

@@ -1,6 +1,7 @@
 package langpkg
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ var _ extract.Extractor = Conda{}
 func (Conda) Name() string { return "conda/meta" }
 
 // Version implements [extract.Extractor].
-func (Conda) Version() int { return 1 }
+func (Conda) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Conda) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -37,8 +38,10 @@ func (e Conda) Extract(_ context.Context, f extract.Input) (extract.Found, error
 	if err != nil {
 		return extract.Found{}, err
 	}
-	// The record lists the package's files too, which are not decoded.
-	var record struct{ Name, Version, Subdir, License parse.Text }
+	var record struct {
+		Name, Version, Subdir, License parse.Text
+		Files                          json.RawMessage // from the folder of the environment
+	}
 	if err := json.Unmarshal(content, &record); err != nil {
 		return extract.Found{}, fmt.Errorf("read conda's record: %w", err)
 	}
@@ -53,6 +56,15 @@ func (e Conda) Extract(_ context.Context, f extract.Input) (extract.Found, error
 		Version:      string(record.Version),
 		Architecture: string(record.Subdir),
 		Licenses:     []string{string(record.License)},
+	})
+	files := json.NewDecoder(bytes.NewReader(record.Files))
+	_ = parse.Elements(files, func() error { // what is no list says nothing
+		var name parse.Text
+		err := files.Decode(&name)
+		if name != "" {
+			list.Owned().File("../" + string(name))
+		}
+		return err
 	})
 	return list.Found(), nil
 }

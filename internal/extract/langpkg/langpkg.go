@@ -20,7 +20,7 @@ import (
 // Extractors returns the extractors of this package.
 func Extractors() []extract.Extractor {
 	return []extract.Extractor{
-		Python{}, Conda{}, Node{}, GoBinary{}, RustBinary{}, NewJava(), DotNet{}, Ruby{}, PHP{}, Perl{}, R{},
+		Python{}, PythonFiles{}, Conda{}, Node{}, GoBinary{}, RustBinary{}, NewJava(), DotNet{}, Ruby{}, PHP{}, Perl{}, PerlFiles{}, R{},
 	}
 }
 

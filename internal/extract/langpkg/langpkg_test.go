@@ -41,6 +41,8 @@ func samples(t testing.TB) map[string]extracttest.Sample {
 		mode                     fs.FileMode
 	}{
 		{"python/dist", "lib/a-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: a\nVersion: 1\nClassifier: License :: X\n\ntext\n", 0o644},
+		{"python/files", "lib/a-1.dist-info/RECORD", "a.py,sha256=x,1\n\"b,c.py\",,\n../../bin/a,,\n", 0o644},
+		{"perl/files", "usr/lib/perl5/auto/A/.packlist", "/usr/lib/perl5/A.pm\n/usr/bin/a type=link from=/x\n", 0o644},
 		{"conda/meta", "conda-meta/a.json", `{"name":"a","version":"1","license":"MIT"}`, 0o644},
 		{"node/package", "node_modules/a/package.json", `{"name":"a","version":"1","licenses":[{"type":"MIT"}]}`, 0o644},
 		{"go/binary", "bin/a", string(goProgram(t)), 0o755},
@@ -127,13 +129,15 @@ func fuzz(f *testing.F, name string) {
 	})
 }
 
-func FuzzPython(f *testing.F) { fuzz(f, "python/dist") }
-func FuzzConda(f *testing.F)  { fuzz(f, "conda/meta") }
-func FuzzNode(f *testing.F)   { fuzz(f, "node/package") }
-func FuzzRust(f *testing.F)   { fuzz(f, "rust/binary") }
-func FuzzJava(f *testing.F)   { fuzz(f, "java/archive") }
-func FuzzDotNet(f *testing.F) { fuzz(f, "dotnet/deps") }
-func FuzzRuby(f *testing.F)   { fuzz(f, "ruby/gem") }
-func FuzzPHP(f *testing.F)    { fuzz(f, "php/composer") }
-func FuzzPerl(f *testing.F)   { fuzz(f, "perl/cpanm") }
-func FuzzR(f *testing.F)      { fuzz(f, "r/description") }
+func FuzzPython(f *testing.F)      { fuzz(f, "python/dist") }
+func FuzzPythonFiles(f *testing.F) { fuzz(f, "python/files") }
+func FuzzPerlFiles(f *testing.F)   { fuzz(f, "perl/files") }
+func FuzzConda(f *testing.F)       { fuzz(f, "conda/meta") }
+func FuzzNode(f *testing.F)        { fuzz(f, "node/package") }
+func FuzzRust(f *testing.F)        { fuzz(f, "rust/binary") }
+func FuzzJava(f *testing.F)        { fuzz(f, "java/archive") }
+func FuzzDotNet(f *testing.F)      { fuzz(f, "dotnet/deps") }
+func FuzzRuby(f *testing.F)        { fuzz(f, "ruby/gem") }
+func FuzzPHP(f *testing.F)         { fuzz(f, "php/composer") }
+func FuzzPerl(f *testing.F)        { fuzz(f, "perl/cpanm") }
+func FuzzR(f *testing.F)           { fuzz(f, "r/description") }

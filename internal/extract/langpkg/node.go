@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -26,7 +28,7 @@ var _ extract.Extractor = Node{}
 func (Node) Name() string { return "node/package" }
 
 // Version implements [extract.Extractor].
-func (Node) Version() int { return 1 }
+func (Node) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Node) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -52,6 +54,7 @@ func (e Node) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 		Version  parse.Text
 		License  license
 		Licenses licenses // of old
+		Bin      json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(string(content), "\ufeff")), &manifest); err != nil {
 		return extract.Found{}, fmt.Errorf("read package.json: %w", err)
@@ -77,7 +80,34 @@ func (e Node) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 		p.Namespace = before(p.Name, "/")
 	}
 	list.Add(p)
+	nodeFiles(list.Owned(), f.Path, p.Name, manifest.Bin)
 	return list.Found(), nil
+}
+
+// nodeFiles are the folder of a package, and the links to its programs: "bin"
+// is one program, with the name of the package, or an object of several.
+func nodeFiles(owned *extract.Owned, file, name string, bin json.RawMessage) {
+	owned.Folder(".")
+	var programs map[string]json.RawMessage
+	var one string
+	if json.Unmarshal(bin, &one) == nil {
+		programs = map[string]json.RawMessage{name[strings.LastIndexByte(name, '/')+1:]: nil}
+	} else if json.Unmarshal(bin, &programs) != nil {
+		return
+	}
+	modules, up := path.Dir(path.Dir(file)), ".."
+	if strings.HasPrefix(path.Base(modules), "@") {
+		modules, up = path.Dir(modules), "../.."
+	}
+	for _, program := range slices.Sorted(maps.Keys(programs)) {
+		if strings.ContainsRune(program, '/') {
+			continue
+		}
+		owned.File(up + "/.bin/" + program)
+		if path.Base(path.Dir(modules)) == "lib" { // npm install --global
+			owned.File(up + "/../../bin/" + program)
+		}
+	}
 }
 
 // license is a text, or of old an object with a type.

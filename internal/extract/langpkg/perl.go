@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -26,7 +28,7 @@ var _ extract.Extractor = Perl{}
 func (Perl) Name() string { return "perl/cpanm" }
 
 // Version implements [extract.Extractor].
-func (Perl) Version() int { return 1 }
+func (Perl) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Perl) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -39,7 +41,10 @@ func (e Perl) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 	if err != nil {
 		return extract.Found{}, err
 	}
-	var install struct{ Name, Dist, Version parse.Text }
+	var install struct {
+		Name, Dist, Version parse.Text
+		Provides            json.RawMessage // modules
+	}
 	if err := json.Unmarshal(content, &install); err != nil {
 		return extract.Found{}, fmt.Errorf("read install.json: %w", err)
 	}
@@ -54,5 +59,48 @@ func (e Perl) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 	}
 	list := parse.NewList(e.Name())
 	list.Add(p)
+	list.Owned().Folder(".")
+	var provides map[string]struct{ File parse.Text }
+	_ = json.Unmarshal(install.Provides, &provides) // what is no such object says nothing
+	for _, module := range slices.Sorted(maps.Keys(provides)) {
+		// Where it was in the distribution; then beside .meta, or, of one that is not
+		// compiled, in the folder above, which is that of all architectures.
+		file := strings.TrimPrefix(string(provides[module].File), "lib/")
+		list.Owned().File("../../" + file)
+		list.Owned().File("../../../" + file)
+	}
 	return list.Found(), nil
+}
+
+// PerlFiles reads which files belong to distributions of Perl: a file .packlist
+// for each, with a path on each line, and one for Perl itself.
+type PerlFiles struct{}
+
+var _ extract.Extractor = PerlFiles{}
+
+// Name implements [extract.Extractor].
+func (PerlFiles) Name() string { return "perl/files" }
+
+// Version implements [extract.Extractor].
+func (PerlFiles) Version() int { return 1 }
+
+// Wants implements [extract.Extractor].
+func (PerlFiles) Wants(name string, mode fs.FileMode, size int64) bool {
+	return data(mode, size) && path.Base(name) == ".packlist"
+}
+
+// Extract implements [extract.Extractor].
+func (PerlFiles) Extract(ctx context.Context, f extract.Input) (extract.Found, error) {
+	var found extract.Found
+	found.Owned.File(path.Base(f.Path))
+	err := parse.Lines(ctx, parse.Reader(f), func(line []byte) {
+		name, _, _ := strings.Cut(string(line), " type=") // of links, and of files with notes
+		if strings.HasPrefix(name, "/") {
+			found.Owned.File(name)
+		}
+	})
+	if err != nil {
+		return found, fmt.Errorf("read .packlist: %w", err)
+	}
+	return found, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -26,7 +27,7 @@ var _ extract.Extractor = PHP{}
 func (PHP) Name() string { return "php/composer" }
 
 // Version implements [extract.Extractor].
-func (PHP) Version() int { return 1 }
+func (PHP) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (PHP) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -46,9 +47,18 @@ func (e PHP) Extract(_ context.Context, f extract.Input) (extract.Found, error) 
 			Name    parse.Text
 			Version parse.Text
 			License parse.Texts
+			Bin     parse.Texts
+			Path    parse.Text `json:"install-path"` // from the folder of the list; none in Composer 1
 		}
 		if err := dec.Decode(&p); err != nil {
 			return err
+		}
+		if p.Path == "" {
+			p.Path = "../" + p.Name
+		}
+		list.Owned().Folder(string(p.Path))
+		for _, program := range p.Bin {
+			list.Owned().File("../bin/" + path.Base(program))
 		}
 		if p.Version == "" {
 			list.Cut(extract.CutParse, "a package has no version")
@@ -64,6 +74,8 @@ func (e PHP) Extract(_ context.Context, f extract.Input) (extract.Found, error) 
 		})
 		return nil
 	}
+	list.Owned().Folder(".") // what Composer itself writes
+	list.Owned().File("../autoload.php")
 	first, err := firstByte(text)
 	switch {
 	case err != nil:

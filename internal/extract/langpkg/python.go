@@ -28,7 +28,7 @@ var _ extract.Extractor = Python{}
 func (Python) Name() string { return "python/dist" }
 
 // Version implements [extract.Extractor].
-func (Python) Version() int { return 1 }
+func (Python) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Python) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -74,6 +74,15 @@ func (e Python) Extract(_ context.Context, f extract.Input) (extract.Found, erro
 		return extract.Found{}, errors.New("Python metadata without a name or a version")
 	}
 	list.Add(p)
+	switch path.Base(f.Path) {
+	case "METADATA":
+		list.Owned().Folder(".")
+	case "PKG-INFO":
+		list.Owned().Folder(".")
+		if folders(f.Path, 1)[0] == "EGG-INFO" {
+			list.Owned().Folder("..") // an egg that was unpacked
+		}
+	}
 	return list.Found(), nil
 }
 

@@ -23,7 +23,7 @@ var _ extract.Extractor = R{}
 func (R) Name() string { return "r/description" }
 
 // Version implements [extract.Extractor].
-func (R) Version() int { return 1 }
+func (R) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (R) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -53,5 +53,6 @@ func (e R) Extract(_ context.Context, f extract.Input) (extract.Found, error) {
 	}
 	list := parse.NewList(e.Name())
 	list.Add(p)
+	list.Owned().Folder(".")
 	return list.Found(), nil
 }

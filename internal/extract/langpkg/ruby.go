@@ -24,7 +24,7 @@ var _ extract.Extractor = Ruby{}
 func (Ruby) Name() string { return "ruby/gem" }
 
 // Version implements [extract.Extractor].
-func (Ruby) Version() int { return 1 }
+func (Ruby) Version() int { return 2 }
 
 const maxGemspec = 1 << 20
 
@@ -68,5 +68,15 @@ func (e Ruby) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 	}
 	list := parse.NewList(e.Name())
 	list.Add(p)
+	home := "../" // of the gems
+	if folders(f.Path, 1)[0] == "default" {
+		home = "../../"
+	}
+	full := strings.TrimSuffix(path.Base(f.Path), ".gemspec") // with the platform
+	list.Owned().Folder(home + "gems/" + full)
+	list.Owned().File(home + "cache/" + full + ".gem")
+	for _, quoted := range regexp.MustCompile(text).FindAllStringSubmatch(field("executables", `\[([^\]\n]*)\]`), -1) {
+		list.Owned().File(home + "bin/" + path.Base(quoted[1]))
+	}
 	return list.Found(), nil
 }

@@ -24,7 +24,7 @@ var _ extract.Extractor = Apk{}
 func (Apk) Name() string { return "os/apk" }
 
 // Version implements [extract.Extractor].
-func (Apk) Version() int { return 1 }
+func (Apk) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Apk) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -74,5 +74,28 @@ func (a Apk) Extract(ctx context.Context, f extract.Input) (extract.Found, error
 	if n := incomplete + stanzas.Malformed(); n > 0 {
 		list.Cut(extract.CutParse, fmt.Sprintf("%d entries of apk's list have no name or version, and %d lines are no fields", incomplete, stanzas.Malformed()))
 	}
+	if err := apkFiles(ctx, f, list.Owned()); err != nil {
+		return list.Found(), fmt.Errorf("read apk's list of installed packages: %w", err)
+	}
 	return list.Found(), nil
+}
+
+// apkFiles reads which files belong to the packages: a line F for a folder, and
+// then one R for each file in it.
+func apkFiles(ctx context.Context, f extract.Input, owned *extract.Owned) error {
+	for _, name := range []string{"triggers", "scripts.tar", "scripts.tar.gz", "lock"} {
+		owned.File(name)
+	}
+	folder := "/"
+	return parse.Lines(ctx, parse.Reader(f), func(line []byte) {
+		switch name := string(line[min(2, len(line)):]); string(line[:min(2, len(line))]) {
+		case "P:":
+			folder = "/"
+		case "F:":
+			folder = "/" + name + "/"
+			owned.File(folder)
+		case "R:":
+			owned.File(folder + name)
+		}
+	})
 }

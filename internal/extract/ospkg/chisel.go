@@ -27,7 +27,7 @@ var _ extract.Extractor = Chisel{}
 func (Chisel) Name() string { return "os/chisel" }
 
 // Version implements [extract.Extractor].
-func (Chisel) Version() int { return 1 }
+func (Chisel) Version() int { return 2 }
 
 const (
 	maxWindow = 8 << 20  // bytes of memory for zstd
@@ -51,7 +51,7 @@ func (e Chisel) Extract(ctx context.Context, f extract.Input) (extract.Found, er
 	limited := &io.LimitedReader{R: unpacked, N: maxWall}
 	dec := json.NewDecoder(limited)
 	for {
-		var value struct{ Kind, Name, Version, Arch parse.Text }
+		var value struct{ Kind, Name, Version, Arch, Path parse.Text }
 		err := dec.Decode(&value)
 		if errors.Is(err, io.EOF) && limited.N > 0 {
 			return list.Found(), nil
@@ -62,7 +62,12 @@ func (e Chisel) Extract(ctx context.Context, f extract.Input) (extract.Found, er
 		if err != nil {
 			return list.Found(), fmt.Errorf("read Chisel's manifest: %w", err)
 		}
-		if value.Kind != "package" {
+		switch value.Kind {
+		case "path":
+			list.Owned().File(string(value.Path))
+			continue
+		case "package":
+		default:
 			continue
 		}
 		list.Add(tidewaiter.Package{Type: "deb", Name: string(value.Name), Version: string(value.Version), Architecture: string(value.Arch)})

@@ -25,7 +25,7 @@ var _ extract.Extractor = Dpkg{}
 func (Dpkg) Name() string { return "os/dpkg" }
 
 // Version implements [extract.Extractor].
-func (Dpkg) Version() int { return 1 }
+func (Dpkg) Version() int { return 2 }
 
 const (
 	dpkgStatus  = "var/lib/dpkg/status"
@@ -44,6 +44,11 @@ func (Dpkg) Wants(name string, mode fs.FileMode, size int64) bool {
 // Extract implements [extract.Extractor].
 func (d Dpkg) Extract(ctx context.Context, f extract.Input) (extract.Found, error) {
 	list := parse.NewList(d.Name())
+	if f.Path == dpkgStatus {
+		for _, name := range []string{"status-old", "available", "available-old", "diversions", "diversions-old", "statoverride", "statoverride-old", "arch", "cmethopt", "lock", "lock-frontend"} {
+			list.Owned().File(name)
+		}
+	}
 	stanzas := parse.NewStanzas(parse.Reader(f), "Package", "Status", "Version", "Architecture", "Source")
 	nameless, unversioned := 0, 0
 	for {

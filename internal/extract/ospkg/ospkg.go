@@ -12,5 +12,5 @@ import (
 
 // Extractors returns the extractors of this package.
 func Extractors() []extract.Extractor {
-	return []extract.Extractor{Dpkg{}, Chisel{}, Apk{}, RPM{}, RPMManifest{}, Release{}}
+	return []extract.Extractor{Dpkg{}, DpkgFiles{}, Chisel{}, Apk{}, RPM{}, RPMManifest{}, Release{}}
 }

@@ -190,6 +190,7 @@ func TestConform(t *testing.T) {
 	wall := w.EncodeAll([]byte(`{"kind":"package","name":"a","version":"1"}`), nil)
 	samples := map[string]extracttest.Sample{
 		"os/dpkg":         {Path: "var/lib/dpkg/status", Body: []byte("Package: a\nStatus: install ok installed\nVersion: 1\n")},
+		"os/dpkg-files":   {Path: "var/lib/dpkg/info/a.list", Body: []byte("/.\n/bin\n/bin/a\n")},
 		"os/chisel":       {Path: "var/lib/chisel/manifest.wall", Body: wall},
 		"os/apk":          {Path: "usr/lib/apk/db/installed", Body: []byte("P:a\nV:1\n")},
 		"os/rpm":          {Path: "usr/lib/sysimage/rpm/Packages.db", Body: ndb(t, header("a", "1", "1", 0))},
@@ -257,6 +258,11 @@ func fuzz(f *testing.F, e extract.Extractor, path string) {
 func FuzzDpkg(f *testing.F) {
 	f.Add([]byte("Package: a\nStatus: install ok installed\nSource: b (1)\nVersion: 1\n more\n\n"))
 	fuzz(f, ospkg.Dpkg{}, "var/lib/dpkg/status")
+}
+
+func FuzzDpkgFiles(f *testing.F) {
+	f.Add([]byte("/.\n/etc\n/etc/passwd\n/usr/../bin//x\n"))
+	fuzz(f, ospkg.DpkgFiles{}, "var/lib/dpkg/info/a.list")
 }
 
 func FuzzApk(f *testing.F) {

@@ -31,7 +31,7 @@ var _ extract.Extractor = RPM{}
 func (RPM) Name() string { return "os/rpm" }
 
 // Version implements [extract.Extractor].
-func (RPM) Version() int { return 1 }
+func (RPM) Version() int { return 2 }
 
 // maxHeader is the largest header that is read. Those of kernel packages, which
 // list thousands of files, have 2 to 3 MiB.
@@ -70,7 +70,7 @@ func (e RPM) Extract(ctx context.Context, f extract.Input) (extract.Found, error
 	}
 	broken := 0
 	err = headers(func(header []byte) error {
-		p, err := rpmPackage(header)
+		p, err := rpmPackage(header, list.Owned())
 		switch {
 		case err != nil:
 			broken++
@@ -130,23 +130,24 @@ const (
 	typeInt32 = 4
 )
 
+const rpmEntry = 16 // bytes of an entry of a header's index
+
 // rpmPackage reads a header as databases hold it: the number of entries of
 // the index, the bytes of data, the index (tag, type, offset, count), the data;
 // numbers are big-endian
 // (https://rpm-software-management.github.io/rpm/manual/hregions.html).
-func rpmPackage(header []byte) (tidewaiter.Package, error) {
-	const entry = 16
+func rpmPackage(header []byte, owned *extract.Owned) (tidewaiter.Package, error) {
 	if len(header) < 8 {
 		return tidewaiter.Package{}, errors.New("short header")
 	}
 	entries, size := int64(binary.BigEndian.Uint32(header)), int64(binary.BigEndian.Uint32(header[4:]))
-	if entries*entry+size > int64(len(header)-8) {
+	if entries*rpmEntry+size > int64(len(header)-8) {
 		return tidewaiter.Package{}, errors.New("short header")
 	}
-	index, data := header[8:8+entries*entry], header[8+entries*entry:][:size]
-	text := make(map[uint32]string)
+	index, data := header[8:8+entries*rpmEntry], header[8+entries*rpmEntry:][:size]
+	all, text := index, make(map[uint32]string)
 	epoch := uint32(0)
-	for ; len(index) > 0; index = index[entry:] {
+	for ; len(index) > 0; index = index[rpmEntry:] {
 		tag, kind := binary.BigEndian.Uint32(index), binary.BigEndian.Uint32(index[4:])
 		offset := int64(binary.BigEndian.Uint32(index[8:]))
 		switch tag {
@@ -177,6 +178,7 @@ func rpmPackage(header []byte) (tidewaiter.Package, error) {
 		return p, errors.New("no name or version")
 	}
 	p.SourceName, p.SourceVersion = rpmSource(text[tagSourceRPM])
+	rpmFiles(all, data, owned)
 	return p, nil
 }
 

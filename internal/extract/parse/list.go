@@ -75,6 +75,9 @@ func (l *List) Cut(code, reason string) {
 	l.found.Cuts = append(l.found.Cuts, tidewaiter.Cut{Code: code, Reason: reason})
 }
 
+// Owned are the files that belong to the packages.
+func (l *List) Owned() *extract.Owned { return &l.found.Owned }
+
 // Len is the number of packages on the list.
 func (l *List) Len() int { return len(l.found.Packages) }
 
