@@ -9,7 +9,7 @@ type Work struct {
 	ID        string
 	ClusterID string
 	Kind      WorkKind
-	Subject   string // the id of what it is about: a registry, or for ShareKeyWork a component
+	Subject   string // the id of what it is about: a registry, for ShareKeyWork a component, for ScanWork a manifest
 	State     WorkState
 
 	Attempt  int    // counts the leases, and never goes back
@@ -18,6 +18,7 @@ type Work struct {
 	Deadline time.Time
 	// NotBefore is when it may be leased; later than Created after a failure.
 	NotBefore time.Time
+	Priority  ScanPriority // of scans; of others 0
 	Stop      bool // the owner is to stop
 
 	Progress WorkProgress
@@ -38,6 +39,7 @@ const (
 	ShareKeyWork    WorkKind = "share_key"    // seal the cluster's key for a new component
 	AccessCheckWork WorkKind = "access_check" // find out whether a registry can be used
 	SyncWork        WorkKind = "sync"         // list the images of a registry
+	ScanWork        WorkKind = "scan"         // look into an image, or all images of an index
 )
 
 // WorkState is where a piece of work stands.

@@ -103,7 +103,7 @@ var dependencies = []dependency{
 	{"golang.org/x/sync", "one look-up for many callers who ask the same (singleflight)",
 		[]string{"internal/identity", "internal/identity/keystone"}},
 	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "internal/extract", "cmd/scan-component"}},
-	{"github.com/klauspost/compress", "gzip and zstd of layers", []string{"internal/extract", "internal/extract/codec", "internal/extract/extracttest", "internal/extract/ospkg"}},
+	{"github.com/klauspost/compress", "gzip and zstd of layers, results of scans", []string{"internal/store", "internal/extract", "internal/extract/codec", "internal/extract/extracttest", "internal/extract/ospkg"}},
 
 	{"github.com/uptrace/bun", "one query text for both databases", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/pgdialect", "bun on PostgreSQL", []string{"internal/store"}},

@@ -96,7 +96,8 @@ func lastAttempt(w tidewaiter.Work) bool { return w.Failures+1 >= tidewaiter.Max
 // failExhausted ends work that was begun again and again and never finished.
 func (s *Service) failExhausted(ctx context.Context) error {
 	for {
-		list, err := s.store.ExhaustedWork(ctx, s.now(), tidewaiter.MaxAttempts, batch)
+		kinds := []tidewaiter.WorkKind{tidewaiter.ShareKeyWork, tidewaiter.AccessCheckWork, tidewaiter.SyncWork}
+		list, err := s.store.ExhaustedWork(ctx, kinds, s.now(), tidewaiter.MaxAttempts, batch)
 		if err != nil {
 			return err
 		}

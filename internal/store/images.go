@@ -10,9 +10,6 @@ import (
 	"github.com/tidewaiter/tidewaiter"
 )
 
-// Unscanned is the scan status of an image before its first scan.
-const Unscanned = "unscan"
-
 // ImageTag is a tag that stands for an image, as a synchronisation found it.
 type ImageTag struct {
 	Name       string
@@ -85,7 +82,7 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 		b := before[t.Name]
 		row := imageRow{
 			RegistryNumber: m.RegistryNumber, RepositoryID: repositoryID, Tag: t.Name, ManifestID: m.ID, Size: m.Size, MultiArch: m.MultiArch,
-			Updated: micros(now), SyncID: syncID, ScanStatus: Unscanned,
+			Updated: micros(now), SyncID: syncID, ScanStatus: tidewaiter.Unscanned,
 		}
 		if m.MultiArch {
 			row.Facet = facetMultiArch
@@ -109,7 +106,13 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 	if err := db.upsertImages(ctx, known, "excluded.updated"); err != nil {
 		return err
 	}
-	return db.upsertImages(ctx, unknown, "CASE WHEN images.manifest_id = excluded.manifest_id THEN images.updated ELSE excluded.updated END")
+	if err := db.upsertImages(ctx, unknown, "CASE WHEN images.manifest_id = excluded.manifest_id THEN images.updated ELSE excluded.updated END"); err != nil {
+		return err
+	}
+	// Another tag of what was scanned already, or is about to be.
+	r, err := db.write.NewRaw("UPDATE images SET "+settledSQL()+` WHERE repository_id = ? AND tag IN (?)
+		AND manifest_id IN (SELECT manifest_id FROM scans)`, repositoryID, bun.List(nouns(tags, func(t ImageTag) string { return t.Name }))).Exec(ctx)
+	return wrote(r, err, "images")
 }
 
 // imageManifest is what an image has from its manifest.

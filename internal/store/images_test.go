@@ -446,7 +446,7 @@ func TestGoneImagesComeBack(t *testing.T) {
 			same(t, first, back)
 		}
 		sync(2, time.Time{})
-		if i := image(store.ImageFilter{}); i.ID != first.ID || i.Digest != thing(2).digest() || !i.Updated.Equal(now) || i.Scan != (tidewaiter.ImageScan{Status: store.Unscanned}) {
+		if i := image(store.ImageFilter{}); i.ID != first.ID || i.Digest != thing(2).digest() || !i.Updated.Equal(now) || i.Scan != (tidewaiter.ImageScan{Status: tidewaiter.Unscanned}) {
 			t.Errorf("got %+v", i)
 		}
 		sync(2, epoch())

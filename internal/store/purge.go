@@ -3,10 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"github.com/tidewaiter/tidewaiter"
 )
 
 // PurgeGone removes images that have been gone since before a time, then
@@ -118,6 +121,9 @@ func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int,
 	}
 	var children []int64
 	err = eachChunk(unused, func(chunk []int64) error {
+		if err := db.forgetResults(ctx, chunk); err != nil {
+			return err
+		}
 		var part []int64
 		err := db.write.NewRaw("DELETE FROM manifest_children WHERE parent_id IN (?) RETURNING child_id", bun.List(chunk)).Scan(ctx, &part)
 		if err != nil {
@@ -131,6 +137,58 @@ func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int,
 		return 0, err
 	}
 	return len(ids), db.reviewManifests(ctx, children, Now())
+}
+
+// forgetResults counts no more what the images of manifests hold that are
+// about to be removed, and ends the waiting for their scans.
+func (db *DB) forgetResults(ctx context.Context, manifests []int64) error {
+	var rows []packageCountRow
+	err := db.write.NewRaw(`SELECT r.registry_number, p.package_id, COUNT(*) AS images FROM scan_results AS r
+		JOIN image_packages AS p ON p.manifest_id = r.manifest_id WHERE r.manifest_id IN (?) GROUP BY 1, 2 ORDER BY 1, 2`, bun.List(manifests)).Scan(ctx, &rows)
+	if err != nil {
+		return notFound(err, "packages of images")
+	}
+	changes := make(map[int64]map[int64]int)
+	for _, r := range rows {
+		if changes[r.RegistryNumber] == nil {
+			changes[r.RegistryNumber] = make(map[int64]int)
+		}
+		changes[r.RegistryNumber][r.PackageID] = -r.Images
+	}
+	for _, number := range slices.Sorted(maps.Keys(changes)) {
+		if err := db.addPackageCounts(ctx, number, changes[number]); err != nil {
+			return err
+		}
+	}
+	r, err := db.write.NewRaw(`INSERT INTO dead_manifests (manifest_id) SELECT manifest_id FROM scan_results WHERE manifest_id IN (?)
+		ON CONFLICT (manifest_id) DO NOTHING`, bun.List(manifests)).Exec(ctx)
+	if err != nil {
+		return wrote(r, err, "removed images")
+	}
+	gone := tidewaiter.ScanOutcome{Failed: true, Code: tidewaiter.FailNotFound, Reason: "the image is no longer in the registry"}
+	return db.endItems(ctx, manifests, gone, Now())
+}
+
+// PurgePackages removes what is left of images that are gone: which packages
+// they held. Each call removes the rows of up to limit images, and returns how
+// many it were.
+func (db *DB) PurgePackages(ctx context.Context, limit int) (int64, error) {
+	var n int64
+	err := db.Tx(ctx, func(tx *DB) error {
+		var ids []int64
+		if err := tx.write.NewRaw("SELECT manifest_id FROM dead_manifests ORDER BY manifest_id LIMIT ?", limit).Scan(ctx, &ids); err != nil || len(ids) == 0 {
+			return notFound(err, "removed images")
+		}
+		n = int64(len(ids))
+		for _, table := range []string{"image_packages", "dead_manifests"} {
+			r, err := tx.write.NewRaw("DELETE FROM ? WHERE manifest_id IN (?)", bun.Ident(table), bun.List(ids)).Exec(ctx)
+			if err != nil {
+				return wrote(r, err, table)
+			}
+		}
+		return nil
+	})
+	return n, err
 }
 
 // reviewManifests notes that manifests may be unused from now on.

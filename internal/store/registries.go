@@ -272,6 +272,12 @@ func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 		// Table by table, which is several times faster than row by row, as the
 		// references would have it.
 		for _, query := range []string{
+			"INSERT INTO dead_manifests (manifest_id) SELECT manifest_id FROM scan_results WHERE registry_number = ?",
+			"DELETE FROM package_counts WHERE registry_number = ?",
+			"DELETE FROM hidden_files WHERE manifest_id IN (SELECT manifest_id FROM scan_results WHERE registry_number = ?)",
+			"DELETE FROM manifest_layers WHERE manifest_id IN (SELECT manifest_id FROM scan_results WHERE registry_number = ?)",
+			"DELETE FROM scan_results WHERE registry_number = ?",
+			"DELETE FROM scans WHERE registry_number = ?",
 			"DELETE FROM images WHERE registry_number = ?",
 			"DELETE FROM image_counts WHERE registry_number = ?",
 			"DELETE FROM skipped_tags WHERE repository_id IN (SELECT id FROM repositories WHERE registry_number = ?)",

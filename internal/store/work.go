@@ -27,6 +27,7 @@ type workRow struct {
 	Owner     string
 	Deadline  int64
 	NotBefore int64
+	Priority  tidewaiter.ScanPriority
 	Stop      bool
 	Progress  string // JSON, a progressDocument
 	Created   int64
@@ -51,8 +52,8 @@ func (r workRow) noun() (tidewaiter.Work, error) {
 		ID: r.ID, ClusterID: r.ClusterID, Kind: r.Kind, Subject: r.Subject, State: r.State,
 		Attempt: r.Attempt, Failures: r.Failures, Owner: r.Owner,
 		Deadline: optionalTime(r.Deadline), NotBefore: optionalTime(r.NotBefore), Stop: r.Stop,
-		Progress: p,
-		Created:  fromMicros(r.Created), Finished: optionalTime(r.Finished), Failure: r.Failure,
+		Priority: r.Priority, Progress: p,
+		Created: fromMicros(r.Created), Finished: optionalTime(r.Finished), Failure: r.Failure,
 	}, nil
 }
 
@@ -87,18 +88,22 @@ func workNouns(rows []workRow, err error) ([]tidewaiter.Work, error) {
 
 // CreateWork adds work. Errors: NotFound if its cluster is not there.
 func (db *DB) CreateWork(ctx context.Context, w tidewaiter.Work) error {
-	progress, err := encodeProgress(w.Progress)
+	row, err := newWorkRow(w)
 	if err != nil {
 		return err
 	}
-	row := workRow{
-		ID: w.ID, ClusterID: w.ClusterID, Kind: w.Kind, Subject: w.Subject, State: w.State,
-		Attempt: w.Attempt, Failures: w.Failures, Owner: w.Owner,
-		Deadline: optionalMicros(w.Deadline), NotBefore: optionalMicros(w.NotBefore), Stop: w.Stop, Progress: progress,
-		Created: micros(w.Created), Finished: optionalMicros(w.Finished), Failure: w.Failure,
-	}
 	_, err = db.write.NewInsert().Model(&row).Exec(ctx)
 	return conflict(err, "work")
+}
+
+func newWorkRow(w tidewaiter.Work) (workRow, error) {
+	progress, err := encodeProgress(w.Progress)
+	return workRow{
+		ID: w.ID, ClusterID: w.ClusterID, Kind: w.Kind, Subject: w.Subject, State: w.State,
+		Attempt: w.Attempt, Failures: w.Failures, Owner: w.Owner,
+		Deadline: optionalMicros(w.Deadline), NotBefore: optionalMicros(w.NotBefore), Priority: w.Priority,
+		Stop: w.Stop, Progress: progress, Created: micros(w.Created), Finished: optionalMicros(w.Finished), Failure: w.Failure,
+	}, err
 }
 
 // Work returns the work of an id.
@@ -127,10 +132,7 @@ func (db *DB) OpenWork(ctx context.Context, subject string, kind tidewaiter.Work
 // leased is to stop. The latter is stopped for good when its lease is lost or
 // runs out.
 func (db *DB) StopWork(ctx context.Context, subject string, now time.Time) error {
-	r, err := db.write.NewRaw(`UPDATE work SET stop = TRUE,
-		state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END,
-		finished = CASE state WHEN 'queued' THEN ? ELSE finished END
-		WHERE subject = ? AND state IN ('queued', 'leased')`, micros(now), subject).Exec(ctx)
+	r, err := db.write.NewRaw(stopSQL+" AND subject = ?", micros(now), subject).Exec(ctx)
 	return wrote(r, err, "work")
 }
 
@@ -156,10 +158,10 @@ func (db *DB) WaitingWork(ctx context.Context, kind tidewaiter.WorkKind, before 
 // ExhaustedWork returns work that will not be leased again and is not being
 // done: it failed maxAttempts times, or is to stop and its lease has run out.
 // Oldest first.
-func (db *DB) ExhaustedWork(ctx context.Context, now time.Time, maxAttempts, limit int) ([]tidewaiter.Work, error) {
+func (db *DB) ExhaustedWork(ctx context.Context, kinds []tidewaiter.WorkKind, now time.Time, maxAttempts, limit int) ([]tidewaiter.Work, error) {
 	var rows []workRow
-	err := db.read.NewSelect().Model(&rows).
-		Where("(state = 'queued' AND failures >= ?) OR (state = 'leased' AND deadline < ? AND (failures + 1 >= ? OR stop))", maxAttempts, micros(now), maxAttempts).
+	err := in(db.read.NewSelect().Model(&rows), "kind", kinds).
+		Where("(state = 'queued' AND failures > 0 AND failures >= ?) OR (state = 'leased' AND deadline < ? AND (failures + 1 >= ? OR stop))", maxAttempts, micros(now), maxAttempts).
 		Order("created", "id").Limit(int64(limit)).Scan(ctx)
 	return workNouns(rows, err)
 }
@@ -180,22 +182,40 @@ func errNoWork() error { return tidewaiter.Errorf(tidewaiter.NotFound, "there is
 func errLost() error { return tidewaiter.Errorf(tidewaiter.Conflict, "the lease is lost") }
 
 // LeaseWork gives the next work of a cluster to a component: of the first of
-// the kinds that has any, the oldest. That is work which is queued and due, or
-// whose lease has run out; which is not to stop; and which failed less than
-// maxAttempts times: a lease that ran out counts as a failure. Of several who
-// ask, each gets other work. Errors: NotFound if there is none.
+// the kinds that has any, first that whose lease has run out, then the most
+// urgent, then what is due for longest. Work that is to stop is not given out,
+// nor what failed maxAttempts times: a lease that ran out counts as a failure.
+// Of several who ask, each gets other work. Errors: NotFound if there is none.
 func (db *DB) LeaseWork(ctx context.Context, clusterID string, kinds []tidewaiter.WorkKind, owner string, now, deadline time.Time, maxAttempts int) (tidewaiter.Work, error) {
-	for _, kind := range kinds {
-		next := func(from bun.IDB) *bun.SelectQuery {
+	at := micros(now)
+	// Each query walks along an index from its beginning: a queue may be long.
+	expired := func(kind tidewaiter.WorkKind) func(bun.IDB) *bun.SelectQuery {
+		return func(from bun.IDB) *bun.SelectQuery {
 			return from.NewSelect().Table("work").Column("id").
-				Where("cluster_id = ? AND kind = ? AND NOT stop", clusterID, kind).
-				Where("(state = 'queued' AND not_before <= ? AND failures < ?) OR (state = 'leased' AND deadline < ? AND failures + 1 < ?)",
-					micros(now), maxAttempts, micros(now), maxAttempts).
-				Order("created", "id").Limit(1)
+				Where("state = 'leased' AND cluster_id = ? AND kind = ? AND deadline < ? AND NOT stop AND failures + 1 < ?", clusterID, kind, at, maxAttempts).
+				Order("deadline", "id").Limit(1)
 		}
-		w, err := db.leaseNext(ctx, next, owner, deadline)
-		if tidewaiter.KindOf(err) != tidewaiter.NotFound {
-			return w, err
+	}
+	queued := func(kind tidewaiter.WorkKind, p tidewaiter.ScanPriority) func(bun.IDB) *bun.SelectQuery {
+		return func(from bun.IDB) *bun.SelectQuery {
+			return from.NewSelect().Table("work").Column("id").
+				Where("state = 'queued' AND cluster_id = ? AND kind = ? AND priority = ? AND not_before <= ? AND NOT stop AND failures < ?", clusterID, kind, p, at, maxAttempts).
+				Order("not_before", "id").Limit(1)
+		}
+	}
+	for _, kind := range kinds {
+		queries := []func(bun.IDB) *bun.SelectQuery{expired(kind), queued(kind, 0)}
+		if kind == tidewaiter.ScanWork {
+			queries = queries[:1]
+			for _, p := range tidewaiter.ScanPriorities() {
+				queries = append(queries, queued(kind, p))
+			}
+		}
+		for _, next := range queries {
+			w, err := db.leaseNext(ctx, next, owner, deadline)
+			if tidewaiter.KindOf(err) != tidewaiter.NotFound {
+				return w, err
+			}
 		}
 	}
 	return tidewaiter.Work{}, errNoWork()

@@ -156,7 +156,7 @@ func TestWorkIsExhausted(t *testing.T) {
 		newWork(t, db, "w", tidewaiter.SyncWork, now)
 		exhausted := func() []tidewaiter.Work {
 			t.Helper()
-			list, err := db.ExhaustedWork(ctx, now, 3, 10)
+			list, err := db.ExhaustedWork(ctx, nil, now, 3, 10)
 			must(t, err)
 			return list
 		}
@@ -244,7 +244,7 @@ func TestWorkIsStopped(t *testing.T) {
 		if w := lease(t, db, "x", now); w.ID != "untouched" {
 			t.Errorf("got %+v", w)
 		}
-		list, err := db.ExhaustedWork(ctx, now, 5, 10)
+		list, err := db.ExhaustedWork(ctx, nil, now, 5, 10)
 		must(t, err)
 		if len(list) != 1 || list[0].ID != "ran out" {
 			t.Fatalf("got %+v", list)

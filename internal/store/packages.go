@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/uptrace/bun"
+)
+
+// PackageVersion is a version of a package, whatever image it is in.
+type PackageVersion struct {
+	ID            int64
+	Ecosystem     string // as in OSV, without the suffix of a release
+	Release       string // of the distribution: what follows the colon in OSV's name of the ecosystem, or ""
+	Name          string
+	Version       string
+	SourceName    string
+	SourceVersion string
+	Architecture  string
+	Type          string
+	Namespace     string
+}
+
+type packageRow struct {
+	bun.BaseModel `bun:"packages"`
+
+	ID            int64 `bun:",pk,autoincrement"`
+	Fingerprint   string
+	Ecosystem     string
+	Release       string
+	Name          string
+	Version       string
+	SourceName    string
+	SourceVersion string
+	Architecture  string
+	Type          string
+	Namespace     string
+}
+
+func (p PackageVersion) row() packageRow {
+	h := sha256.New()
+	for _, s := range []string{p.Ecosystem, p.Release, p.Name, p.Version, p.SourceName, p.SourceVersion, p.Architecture, p.Type, p.Namespace} {
+		fmt.Fprintf(h, "%d:", len(s)) //nolint:errcheck // a hash takes everything
+		io.WriteString(h, s)          //nolint:errcheck // likewise
+	}
+	return packageRow{
+		Fingerprint: hex.EncodeToString(h.Sum(nil)), Ecosystem: p.Ecosystem, Release: p.Release, Name: p.Name, Version: p.Version,
+		SourceName: p.SourceName, SourceVersion: p.SourceVersion, Architecture: p.Architecture, Type: p.Type, Namespace: p.Namespace,
+	}
+}
+
+func (r packageRow) noun() PackageVersion {
+	return PackageVersion{
+		ID: r.ID, Ecosystem: r.Ecosystem, Release: r.Release, Name: r.Name, Version: r.Version,
+		SourceName: r.SourceName, SourceVersion: r.SourceVersion, Architecture: r.Architecture, Type: r.Type, Namespace: r.Namespace,
+	}
+}
+
+// PutPackages adds package versions that are new, and returns the ids of all in
+// their order.
+func (db *DB) PutPackages(ctx context.Context, list []PackageVersion) ([]int64, error) {
+	ids := make([]int64, 0, len(list))
+	err := eachChunk(list, func(chunk []PackageVersion) error {
+		rows := nouns(chunk, PackageVersion.row)
+		known, err := db.packageIDs(ctx, db.read, rows)
+		if err != nil {
+			return err
+		}
+		missing := make(map[string]packageRow)
+		for _, r := range rows {
+			if known[r.Fingerprint] == 0 {
+				missing[r.Fingerprint] = r
+			}
+		}
+		if len(missing) > 0 {
+			fresh := make([]packageRow, 0, len(missing))
+			for _, fingerprint := range slices.Sorted(maps.Keys(missing)) { // the order of locking
+				fresh = append(fresh, missing[fingerprint])
+			}
+			if _, err := db.write.NewInsert().Model(&fresh).On("CONFLICT (fingerprint) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
+				return fmt.Errorf("write packages: %w", err)
+			}
+			if known, err = db.packageIDs(ctx, db.write, rows); err != nil {
+				return err
+			}
+		}
+		for _, r := range rows {
+			ids = append(ids, known[r.Fingerprint])
+		}
+		return nil
+	})
+	return ids, err
+}
+
+func (db *DB) packageIDs(ctx context.Context, from bun.IDB, rows []packageRow) (map[string]int64, error) {
+	var found []packageRow
+	err := from.NewRaw("SELECT id, fingerprint FROM packages WHERE fingerprint IN (?)",
+		bun.List(nouns(rows, func(r packageRow) string { return r.Fingerprint }))).Scan(ctx, &found)
+	ids := make(map[string]int64, len(found))
+	for _, r := range found {
+		ids[r.Fingerprint] = r.ID
+	}
+	return ids, notFound(err, "packages")
+}
+
+// PackageVersions returns those of the ids that there are.
+func (db *DB) PackageVersions(ctx context.Context, ids []int64) (map[int64]PackageVersion, error) {
+	found := make(map[int64]PackageVersion, len(ids))
+	err := eachChunk(ids, func(chunk []int64) error {
+		var rows []packageRow
+		err := db.read.NewRaw("SELECT * FROM packages WHERE id IN (?)", bun.List(chunk)).Scan(ctx, &rows)
+		for _, r := range rows {
+			found[r.ID] = r.noun()
+		}
+		return notFound(err, "packages")
+	})
+	return found, err
+}
+
+type imagePackageRow struct {
+	bun.BaseModel `bun:"image_packages"`
+
+	PackageID  int64
+	ManifestID int64
+}
+
+type packageCountRow struct {
+	bun.BaseModel `bun:"package_counts,alias:package_counts"`
+
+	RegistryNumber int64
+	PackageID      int64
+	Images         int
+}
+
+// setImagePackages replaces which packages an image holds, and counts.
+func (db *DB) setImagePackages(ctx context.Context, registryNumber, manifestID int64, ids []int64) error {
+	var old []int64
+	err := db.write.NewRaw("SELECT package_id FROM image_packages WHERE manifest_id = ?", manifestID).Scan(ctx, &old)
+	if err != nil {
+		return notFound(err, "packages of an image")
+	}
+	changes := make(map[int64]int)
+	for _, id := range ids {
+		changes[id] = 1
+	}
+	for _, id := range old {
+		if changes[id] == 1 {
+			delete(changes, id)
+		} else {
+			changes[id] = -1
+		}
+	}
+	var gone []int64
+	var rows []imagePackageRow
+	for _, id := range slices.Sorted(maps.Keys(changes)) {
+		if changes[id] < 0 {
+			gone = append(gone, id)
+		} else {
+			rows = append(rows, imagePackageRow{PackageID: id, ManifestID: manifestID})
+		}
+	}
+	err = eachChunk(gone, func(chunk []int64) error {
+		r, err := db.write.NewRaw("DELETE FROM image_packages WHERE manifest_id = ? AND package_id IN (?)", manifestID, bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "packages of an image")
+	})
+	if err != nil {
+		return err
+	}
+	err = eachChunk(rows, func(chunk []imagePackageRow) error {
+		_, err := db.write.NewInsert().Model(&chunk).On("CONFLICT (package_id, manifest_id) DO NOTHING").Exec(ctx)
+		return conflict(err, "package of an image")
+	})
+	if err != nil {
+		return err
+	}
+	return db.addPackageCounts(ctx, registryNumber, changes)
+}
+
+// addPackageCounts changes how many images of a registry hold which packages.
+func (db *DB) addPackageCounts(ctx context.Context, registryNumber int64, changes map[int64]int) error {
+	rows := make([]packageCountRow, 0, len(changes))
+	for _, id := range slices.Sorted(maps.Keys(changes)) { // the order of locking
+		rows = append(rows, packageCountRow{RegistryNumber: registryNumber, PackageID: id, Images: changes[id]})
+	}
+	return eachChunk(rows, func(chunk []packageCountRow) error {
+		_, err := db.write.NewInsert().Model(&chunk).
+			On("CONFLICT (registry_number, package_id) DO UPDATE SET images = package_counts.images + excluded.images").Returning("NULL").Exec(ctx)
+		return conflict(err, "count of a package")
+	})
+}

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tidewaiter/tidewaiter"
+)
+
+// ScanImage is an image that is to be scanned, and what is known of it.
+type ScanImage struct {
+	ID         int64
+	ManifestID int64
+	RegistryID string
+	ClusterID  string
+	Kind       string // of registry.ArtifactKind
+	Reason     string // why it cannot be scanned, or ""
+
+	Status     string // how the last scan ended: success, failed, or ""
+	Extractors string // of the last scan
+	WorkID     string // that is queued or under way, or ""
+}
+
+// Selection says which images are wanted: those of the ids, else those that
+// the filter lets through.
+type Selection struct {
+	Filter ImageFilter
+	IDs    []int64
+}
+
+// imagesAtOnce is how many images are looked at together.
+const imagesAtOnce = 500
+
+// SelectImages returns images of an extent, in the order of their ids after
+// one, and whether these are the last. Those that are gone from their registry
+// are not among them.
+func (db *DB) SelectImages(ctx context.Context, e tidewaiter.Extent, s Selection, after int64) (list []ScanImage, last bool, err error) {
+	s.Filter.WithGone = false
+	l, err := db.newImageList(ctx, e, s.Filter)
+	if err != nil {
+		return nil, false, err
+	}
+	facets := newFacetFilter(s.Filter)
+	numbers := make([]int64, len(l.registries))
+	for i, r := range l.registries {
+		numbers[i] = r.Number
+	}
+	for len(list) == 0 && !last {
+		var rows []struct {
+			ScanImage
+			Facet facet
+		}
+		q := db.read.NewSelect().TableExpr("images AS i").Join("JOIN manifests AS m ON m.id = i.manifest_id").
+			Join("JOIN registries AS g ON g.number = i.registry_number").
+			ColumnExpr("i.id, i.manifest_id, g.id AS registry_id, g.cluster_id, m.kind, m.reason, i.facet").
+			Where("i.registry_number IN (?) AND i.id > ?", bun.List(numbers), after)
+		if s.IDs != nil {
+			q = q.Where("i.id IN (?)", bun.List(s.IDs))
+		}
+		q = db.whereImage(q, s.Filter)
+		if s.Filter.ofRepository() {
+			q = db.whereRepository(q.Join("JOIN repositories AS r ON r.id = i.repository_id"), s.Filter)
+		}
+		if err := q.OrderExpr("i.id").Limit(imagesAtOnce).Scan(ctx, &rows); err != nil {
+			return nil, false, notFound(err, "images")
+		}
+		last = len(rows) < imagesAtOnce
+		for _, r := range rows {
+			after = r.ID
+			if facets.lets(r.Facet) {
+				list = append(list, r.ScanImage)
+			}
+		}
+	}
+	return list, last, nil
+}
+
+// LockScans fills in what is known of images' scans, and holds it until the
+// transaction ends.
+func (db *DB) LockScans(ctx context.Context, images []ScanImage) error {
+	if len(images) == 0 {
+		return nil
+	}
+	ids := nouns(images, func(i ScanImage) int64 { return i.ManifestID })
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	known := make(map[int64]scanRow, len(ids))
+	err := eachChunk(ids, func(chunk []int64) error {
+		// So that there is a row to hold.
+		r, err := db.write.NewRaw(`INSERT INTO scans (manifest_id, registry_number, work_id, status, failed_code, reason, extractors, scanned, vulnerabilities, unsafe_settings, malicious_files, severity)
+			SELECT id, registry_number, '', '', '', '', '', 0, 0, 0, 0, '' FROM manifests WHERE id IN (?) ORDER BY id ON CONFLICT (manifest_id) DO NOTHING`, bun.List(chunk)).Exec(ctx)
+		if err != nil {
+			return wrote(r, err, "scans")
+		}
+		var rows []scanRow
+		err = db.write.NewRaw("SELECT * FROM scans WHERE manifest_id IN (?) ORDER BY manifest_id?", bun.List(chunk), db.forUpdate()).Scan(ctx, &rows)
+		for _, r := range rows {
+			known[r.ManifestID] = r
+		}
+		return notFound(err, "scans")
+	})
+	if err != nil {
+		return err
+	}
+	open, err := db.openWorks(ctx, known)
+	if err != nil {
+		return err
+	}
+	for i := range images {
+		s := known[images[i].ManifestID]
+		images[i].Status, images[i].Extractors = s.Status, s.Extractors
+		if open[s.WorkID] {
+			images[i].WorkID = s.WorkID
+		}
+	}
+	return nil
+}
+
+// openWorks tells which work of scans is queued or under way.
+func (db *DB) openWorks(ctx context.Context, scans map[int64]scanRow) (map[string]bool, error) {
+	var ids []string
+	for _, s := range scans {
+		if s.WorkID != "" {
+			ids = append(ids, s.WorkID)
+		}
+	}
+	open := make(map[string]bool, len(ids))
+	err := eachChunk(ids, func(chunk []string) error {
+		var part []string
+		err := db.write.NewRaw("SELECT id FROM work WHERE id IN (?) AND state IN ('queued', 'leased') AND NOT stop", bun.List(chunk)).Scan(ctx, &part)
+		for _, id := range part {
+			open[id] = true
+		}
+		return notFound(err, "work")
+	})
+	return open, err
+}
+
+// BeginScans queues work about manifests, which [DB.LockScans] holds, and has
+// work that is queued already done earlier where that is wanted.
+func (db *DB) BeginScans(ctx context.Context, works []tidewaiter.Work, joined []string, p tidewaiter.ScanPriority, due time.Time) error {
+	err := eachChunk(works, func(chunk []tidewaiter.Work) error {
+		rows := make([]workRow, 0, len(chunk))
+		var pairs strings.Builder
+		for i, w := range chunk {
+			row, err := newWorkRow(w)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
+			manifest, err := ManifestOfWork(w)
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				pairs.WriteString(", ")
+			}
+			fmt.Fprintf(&pairs, "(%d, '%s')", manifest, w.ID)
+		}
+		if _, err := db.write.NewInsert().Model(&rows).Exec(ctx); err != nil {
+			return conflict(err, "work")
+		}
+		// The ids are our own: hexadecimal digits.
+		r, err := db.write.NewRaw(`WITH p(manifest, work) AS (VALUES ?)
+			UPDATE scans SET work_id = (SELECT work FROM p WHERE p.manifest = scans.manifest_id) WHERE manifest_id IN (SELECT manifest FROM p)`,
+			bun.Safe(pairs.String())).Exec(ctx)
+		return wrote(r, err, "scans")
+	})
+	if err != nil {
+		return err
+	}
+	return eachChunk(joined, func(chunk []string) error {
+		r, err := db.write.NewRaw(`UPDATE work SET priority = CASE WHEN priority > ? THEN ? ELSE priority END, not_before = CASE WHEN not_before > ? AND failures = 0 THEN ? ELSE not_before END
+			WHERE id IN (?) AND state = 'queued'`, p, p, micros(due), micros(due), bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "work")
+	})
+}
+
+// RefreshScans notes that what is known of manifests is still true.
+func (db *DB) RefreshScans(ctx context.Context, manifests []int64, now time.Time) error {
+	return eachChunk(manifests, func(chunk []int64) error {
+		r, err := db.write.NewRaw("UPDATE scans SET scanned = ? WHERE manifest_id IN (?)", micros(now), bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "scans")
+	})
+}
+
+// RefuseScans notes that manifests cannot be scanned.
+func (db *DB) RefuseScans(ctx context.Context, manifests []int64, o tidewaiter.ScanOutcome, now time.Time) error {
+	return eachChunk(manifests, func(chunk []int64) error {
+		r, err := db.write.NewRaw("UPDATE scans SET status = ?, failed_code = ?, reason = ?, scanned = ? WHERE manifest_id IN (?)",
+			tidewaiter.ScanFailed, o.Code, o.Reason, micros(now), bun.List(chunk)).Exec(ctx)
+		return wrote(r, err, "scans")
+	})
+}
+
+// ShowScans has the lists of images show what is known of manifests now.
+func (db *DB) ShowScans(ctx context.Context, manifests []int64) error {
+	slices.Sort(manifests)
+	return db.settleScans(ctx, slices.Compact(manifests))
+}
+
+// StrandedScans returns manifests that tasks wait for though there is no work
+// about them: what a server that broke down in the middle may leave behind.
+func (db *DB) StrandedScans(ctx context.Context, limit int) ([]ScanImage, error) {
+	var list []ScanImage
+	err := db.read.NewRaw(`SELECT m.id AS manifest_id, MIN(g.id) AS registry_id, MIN(g.cluster_id) AS cluster_id
+		FROM scan_task_images AS i JOIN manifests AS m ON m.id = i.manifest_id JOIN registries AS g ON g.number = m.registry_number
+		WHERE i.status = 'waiting' AND NOT EXISTS (SELECT 1 FROM scans AS s JOIN work AS w ON w.id = s.work_id
+			WHERE s.manifest_id = i.manifest_id AND w.state IN ('queued', 'leased') AND NOT w.stop)
+		GROUP BY m.id ORDER BY m.id LIMIT ?`, limit).Scan(ctx, &list)
+	return list, notFound(err, "scans")
+}
