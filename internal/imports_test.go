@@ -69,6 +69,9 @@ var mayImport = map[string][]string{
 	"internal/extract/parse":       {"internal/extract"},
 	"internal/overlay":             {},
 
+	// From advisories to what is known about a version of a package.
+	"internal/advisory/version": {},
+
 	// What the APIs stand on.
 	"internal/gateway":           {},
 	"internal/identity":          {"internal/identity/aksk", "internal/identity/policy", "internal/identity/keystone", "internal/store"},
