@@ -133,7 +133,7 @@ func TestInspectIndex(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if a.Images[0].ID == "" || a.Images[0].Size == 0 || len(a.Images[0].DiffIDs) != 1 {
+	if a.Images[0].ID == "" || a.Images[0].Size == 0 || len(a.Images[0].DiffIDs) != 1 || a.Images[0].Config == nil || a.Images[0].Config.Platform.OS != "linux" {
 		t.Errorf("image %+v", a.Images[0])
 	}
 }

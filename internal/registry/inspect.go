@@ -2,8 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"math"
 	"time"
 
@@ -22,7 +20,8 @@ type Artifact struct {
 // Child is one manifest of an artifact.
 type Child struct {
 	tidewaiter.Image
-	Created time.Time // as its config says, or zero
+	Created time.Time               // as its config says, or zero
+	Config  *tidewaiter.ImageConfig // nil if it was not read
 	Kind    ArtifactKind
 	Reason  string // why it cannot be scanned, or ""
 	Err     error  // why it could not be read; then Kind is what its index says
@@ -163,68 +162,12 @@ func (c *Client) image(ctx context.Context, repository string, m Manifest, d Doc
 		child.Err = err
 		return child
 	}
-	child.DiffIDs, child.Created = config.diffIDs, config.created
+	child.Config, child.DiffIDs, child.Created = config, config.DiffIDs, config.Created
 	if said == nil || said.OS == "" || said.Architecture == "" {
-		child.Platform = config.platform
+		child.Platform = config.Platform
 	}
-	if child.Kind == KindImage && (config.platform.OS == "windows" || child.Platform.OS == "windows") {
+	if child.Kind == KindImage && (config.Platform.OS == "windows" || child.Platform.OS == "windows") {
 		child.Kind, child.Reason = KindWindows, "it is an image for Windows; only Linux images are scanned"
 	}
 	return child
-}
-
-// imageConfig is what we want to know of an image's config.
-type imageConfig struct {
-	platform tidewaiter.Platform
-	diffIDs  []tidewaiter.Digest
-	created  time.Time
-}
-
-// readConfig gets and checks the config of an image.
-func (c *Client) readConfig(ctx context.Context, repository string, d Document) (imageConfig, error) {
-	if d.Config.Size > MaxConfig {
-		return imageConfig{}, failure(tidewaiter.TooLarge, ReasonLimit, "an image has a config of more than %d bytes", MaxConfig)
-	}
-	var body []byte
-	blob, err := c.Blob(ctx, repository, d.Config)
-	if err == nil {
-		body, err = io.ReadAll(blob)
-		_ = blob.Close()
-	}
-	if err != nil {
-		return imageConfig{}, err
-	}
-	return parseConfig(body, len(d.Layers))
-}
-
-// parseConfig reads the config of an image with so many layers.
-func parseConfig(body []byte, layers int) (imageConfig, error) {
-	var raw struct {
-		OS           string `json:"os"`
-		Architecture string `json:"architecture"`
-		Variant      string `json:"variant"`
-		OSVersion    string `json:"os.version"`
-		Created      any    `json:"created"` // no reason to refuse an image for
-		RootFS       struct {
-			DiffIDs []string `json:"diff_ids"`
-		} `json:"rootfs"`
-	}
-	if err := json.Unmarshal(body, &raw); err != nil {
-		return imageConfig{}, failure(tidewaiter.Invalid, ReasonAnswer, "the config of an image cannot be read: it is no JSON of a config's form")
-	}
-	if len(raw.RootFS.DiffIDs) != layers {
-		return imageConfig{}, failure(tidewaiter.Invalid, ReasonAnswer, "an image has %d layers in its manifest and %d in its config", layers, len(raw.RootFS.DiffIDs))
-	}
-	ids := make([]tidewaiter.Digest, layers)
-	for i, s := range raw.RootFS.DiffIDs {
-		var err error
-		if ids[i], err = tidewaiter.ParseDigest(s); err != nil {
-			return imageConfig{}, tidewaiter.Wrap(tidewaiter.Invalid, &Failure{Reason: ReasonDigest, Err: err}, "the config of an image names a digest that is none")
-		}
-	}
-	created, _ := raw.Created.(string)
-	return imageConfig{
-		platform: tidewaiter.Platform{OS: raw.OS, Architecture: raw.Architecture, Variant: raw.Variant, OSVersion: raw.OSVersion},
-		diffIDs:  ids, created: ParseTime(created),
-	}, nil
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -174,43 +173,6 @@ func FuzzClassify(f *testing.F) {
 		}
 		if d.Kind == KindImage && (len(d.Manifests) > 0 || d.Config.Digest == "") {
 			t.Errorf("image %+v", d)
-		}
-	})
-}
-
-func TestCreated(t *testing.T) {
-	for text, want := range map[string]string{
-		`"2026-02-03T04:05:06.7+01:00"`: "2026-02-03T03:05:06.7Z",
-		`"yesterday"`:                   "0001-01-01T00:00:00Z",
-		`1234`:                          "0001-01-01T00:00:00Z",
-		`null`:                          "0001-01-01T00:00:00Z",
-		`"9999-12-31T23:59:59-12:00"`:   "0001-01-01T00:00:00Z", // the year 10000 in UTC
-		`"0000-01-01T00:00:00Z"`:        "0001-01-01T00:00:00Z",
-	} {
-		c, err := parseConfig([]byte(`{"os":"linux","created":`+text+`}`), 0)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		if got := c.created.Format(time.RFC3339Nano); got != want {
-			t.Errorf("%s: created %s, want %s", text, got, want)
-		}
-	}
-}
-
-func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"created":"9999-12-31T23:59:59-12:00"}`), 0)
-	f.Add([]byte(`{"os":"linux","rootfs":{"diff_ids":["sha256:0000000000000000000000000000000000000000000000000000000000000001"]}}`), 1)
-	f.Fuzz(func(t *testing.T, b []byte, layers int) {
-		c, err := parseConfig(b, layers)
-		if err == nil && len(c.diffIDs) != layers {
-			t.Errorf("%d ids for %d layers", len(c.diffIDs), layers)
-		}
-		if _, bad := c.created.MarshalJSON(); bad != nil {
-			t.Errorf("created at a time that cannot be passed on: %v", bad)
-		}
-		if err == nil && !json.Valid(b) {
-			t.Error("no JSON")
 		}
 	})
 }
