@@ -268,3 +268,23 @@ func TestBadBlobs(t *testing.T) {
 		}
 	}), tidewaiter.Unavailable, registry.ReasonTimeout)
 }
+
+// TestManyConfigs has an index whose configs together are too much to keep.
+func TestManyConfigs(t *testing.T) {
+	s, client := newStore(t)
+	var images []desc
+	for i := range 10 {
+		config := s.blob(tidewaiter.MediaTypeOCIConfig, fmt.Sprintf(`{"os":"linux","n":%d,"x":"%s"}`, i, strings.Repeat("x", registry.MaxConfig-100)))
+		images = append(images, s.put("", tidewaiter.MediaTypeOCIManifest, map[string]any{"config": config, "layers": []desc{}}))
+	}
+	s.put("index", tidewaiter.MediaTypeOCIIndex, map[string]any{"manifests": images})
+	a, err := client.Inspect(t.Context(), "team/app", "index")
+	if err != nil || len(a.Images) != len(images) {
+		t.Fatalf("%d images, %v", len(a.Images), err)
+	}
+	for i, child := range a.Images {
+		if kept := i < registry.MaxConfigs/registry.MaxConfig; child.Err != nil || (child.Config != nil) != kept {
+			t.Errorf("image %d: config %v, %v", i, child.Config != nil, child.Err)
+		}
+	}
+}

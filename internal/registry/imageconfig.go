@@ -304,7 +304,7 @@ func cut(s string, limit int) string {
 	for limit > 0 && !utf8.RuneStart(s[limit]) {
 		limit--
 	}
-	return s[:limit]
+	return strings.Clone(s[:limit]) // and not keep all of it
 }
 
 // cutRunes shortens a text to so many runes.
@@ -315,7 +315,7 @@ func cutRunes(s string, limit int) string {
 	n := 0
 	for i := range s {
 		if n == limit {
-			return s[:i]
+			return strings.Clone(s[:i])
 		}
 		n++
 	}

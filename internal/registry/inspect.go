@@ -21,7 +21,7 @@ type Artifact struct {
 type Child struct {
 	tidewaiter.Image
 	Created time.Time               // as its config says, or zero
-	Config  *tidewaiter.ImageConfig // nil if it was not read
+	Config  *tidewaiter.ImageConfig // nil if it was not read, or if an index has more of them than MaxConfigs
 	Kind    ArtifactKind
 	Reason  string // why it cannot be scanned, or ""
 	Err     error  // why it could not be read; then Kind is what its index says
@@ -69,6 +69,7 @@ type walk struct {
 	repository string
 	artifact   *Artifact
 	seen       map[tidewaiter.Digest]bool
+	configs    int64 // bytes of the configs so far
 }
 
 func (w *walk) index(ctx context.Context, d Document, depth int) error {
@@ -123,6 +124,9 @@ func (w *walk) child(ctx context.Context, desc tidewaiter.Descriptor, depth int)
 		child = w.client.image(ctx, w.repository, m, d, desc.Platform)
 		if child.Err != nil && concernsAll(ctx, child.Err) {
 			return child.Err
+		}
+		if w.configs += d.Config.Size; w.configs > MaxConfigs {
+			child.Config = nil
 		}
 		a.Images = append(a.Images, child)
 	}

@@ -12,14 +12,15 @@ import (
 
 // Limits of what a registry may make us read or do.
 const (
-	MaxManifest     = 4 << 20 // bytes of a manifest, as the distribution specification advises
-	MaxConfig       = 8 << 20 // bytes of an image's config
-	MaxAnswer       = 8 << 20 // bytes of one page of a product's API
-	MaxPages        = 10_000  // pages of one listing
-	MaxTags         = 100_000 // tags of one repository
-	MaxRepositories = 100_000 // repositories of one registry
-	MaxDescriptors  = 1_000   // descriptors in one manifest or index
-	MaxNesting      = 3       // indexes within indexes
+	MaxManifest     = 4 << 20  // bytes of a manifest, as the distribution specification advises
+	MaxConfig       = 8 << 20  // bytes of an image's config
+	MaxConfigs      = 64 << 20 // bytes of the configs of an index that are kept
+	MaxAnswer       = 8 << 20  // bytes of one page of a product's API
+	MaxPages        = 10_000   // pages of one listing
+	MaxTags         = 100_000  // tags of one repository
+	MaxRepositories = 100_000  // repositories of one registry
+	MaxDescriptors  = 1_000    // descriptors in one manifest or index
+	MaxNesting      = 3        // indexes within indexes
 	maxRedirects    = 5
 	maxToken        = 64 << 10 // bytes of a token service's answer
 )
