@@ -133,9 +133,12 @@ type ownedSet struct {
 }
 
 // add adds what a file with the given path says; found tells whether it is
-// itself that of a package.
+// itself that of a package. A list that many hard links repeat takes room for each.
 func (s *ownedSet) add(file string, o *Owned, found bool) {
-	s.more = s.more || o.more
+	if s.more = s.more || o.more; s.room <= 0 {
+		s.more = s.more || found || o.Len() > 0
+		return
+	}
 	above := make([]pathHash, 1, 16) // the root, and each folder down to that of the file
 	names := 0
 	for rest := file; rest != ""; names++ {
@@ -144,7 +147,8 @@ func (s *ownedSet) add(file string, o *Owned, found bool) {
 		above = append(above, hashName(part).in(above[names], 1))
 	}
 	if found {
-		s.put(&s.files, above[names])
+		s.room--
+		s.files = append(s.files, above[names])
 	}
 	above = above[:max(names, 1)]
 	for _, l := range []struct {
@@ -152,6 +156,10 @@ func (s *ownedSet) add(file string, o *Owned, found bool) {
 		to   *[]pathHash
 	}{{o.files, &s.files}, {o.folders, &s.folders}} {
 		for _, p := range l.from {
+			if s.room--; s.room < 0 {
+				s.more = true
+				return
+			}
 			folder := 0
 			if p.up != fromRoot {
 				if folder = len(above) - 1 - int(p.up); folder < 0 {
@@ -159,18 +167,10 @@ func (s *ownedSet) add(file string, o *Owned, found bool) {
 				}
 			}
 			if folder+int(p.down) > 0 {
-				s.put(l.to, p.hash.in(above[folder], int(p.down)))
+				*l.to = append(*l.to, p.hash.in(above[folder], int(p.down)))
 			}
 		}
 	}
-}
-
-func (s *ownedSet) put(list *[]pathHash, h pathHash) {
-	if len(s.files)+len(s.folders) >= s.room {
-		s.more = true
-		return
-	}
-	*list = append(*list, h)
 }
 
 // mark marks the files that are in the set.

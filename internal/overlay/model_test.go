@@ -20,12 +20,22 @@ type modelNode struct {
 	link    string
 	layer   int
 	foreign bool // a hard link whose content another layer brought
+	owned   bool // by a package, now or before it was replaced
 }
+
+// list returns what a list says: a package on its first line, claims on the others.
+func (n modelNode) list() (pkg string, claims []string) {
+	lines := strings.Split(strings.TrimSpace(n.content), "\n")
+	return lines[0], lines[1:]
+}
+
+func (n modelNode) solid() bool { return n.kind != tidewaiter.Folder && n.kind != "" }
 
 // A model is a file system that layers are unpacked to, naively.
 type model struct {
 	nodes   map[string]modelNode
-	origins map[string]int // of packages that are there
+	origins map[string]int  // of packages that are there
+	solids  map[string]bool // where the layer at hand had something that was no folder
 }
 
 func newModel() *model {
@@ -48,7 +58,7 @@ func (m *model) clear(folder string) {
 // parents sees to it that a path can be: all above it are folders.
 func (m *model) parents(p string) {
 	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-		if n, ok := m.nodes[dir]; !ok || n.kind != tidewaiter.Folder && n.kind != "" {
+		if n, ok := m.nodes[dir]; !ok || n.solid() {
 			m.nodes[dir] = modelNode{}
 		}
 	}
@@ -56,11 +66,14 @@ func (m *model) parents(p string) {
 
 func (m *model) put(p string, n modelNode) {
 	old, ok := m.nodes[p]
-	if ok && (n.kind != tidewaiter.Folder || old.kind != tidewaiter.Folder && old.kind != "") {
+	if ok && (n.kind != tidewaiter.Folder || old.solid()) {
 		m.remove(p)
 	}
 	m.parents(p)
 	m.nodes[p] = n
+	if n.solid() {
+		m.solids[p] = true
+	}
 }
 
 var names = rapid.SampledFrom([]string{"a", "b", "a-", "p.list", "q.list"})
@@ -85,6 +98,8 @@ func (m *model) layer(rt *rapid.T, layer int) []extracttest.Entry {
 		m.parents(p)
 		marks = append(marks, extracttest.File(path.Join(path.Dir(p), ".wh."+path.Base(p)), ""))
 	}
+	below := maps.Clone(m.nodes)
+	m.solids = make(map[string]bool)
 	for range rapid.IntRange(0, 8).Draw(rt, "entries") {
 		p := drawPath(rt)
 		switch rapid.IntRange(0, 5).Draw(rt, "kind") {
@@ -107,11 +122,15 @@ func (m *model) layer(rt *rapid.T, layer int) []extracttest.Entry {
 			}
 		default:
 			body := fmt.Sprintf("%s %d\n", rapid.SampledFrom([]string{"one", "two", "three"}).Draw(rt, "package"), rapid.IntRange(1, 2).Draw(rt, "version"))
+			for range rapid.IntRange(0, 2).Draw(rt, "claims") {
+				body += rapid.SampledFrom([]string{"+/", "*/"}).Draw(rt, "claim") + drawPath(rt) + "\n"
+			}
 			m.put(p, modelNode{kind: tidewaiter.RegularFile, content: body, layer: layer})
 			entries = append(entries, extracttest.File(p, body))
 		}
 	}
 	m.countPackages(layer)
+	m.own(layer, below)
 	// Where among the rest the whiteouts stand makes no difference.
 	for _, mark := range marks {
 		entries = slices.Insert(entries, rapid.IntRange(0, len(entries)).Draw(rt, "place"), mark)
@@ -146,10 +165,50 @@ func (m *model) lists() map[string]modelNode {
 	return lists
 }
 
+// own says of the files of a layer whether they belong to packages: by the lists
+// of the layer, or since they replaced one of below that does. What something
+// else had replaced in between, in the same layer, is not replaced by them.
+func (m *model) own(layer int, below map[string]modelNode) {
+	broken := func(p string) bool {
+		for q := range m.solids {
+			if n := m.nodes[q]; n.layer == layer && n.solid() {
+				continue // it is still there
+			}
+			if q == p || strings.HasPrefix(p, q+"/") || strings.HasPrefix(q, p+"/") && below[p].solid() {
+				return true
+			}
+		}
+		return false
+	}
+	claimed := func(p string) bool {
+		for file, n := range m.lists() {
+			if n.layer != layer {
+				continue
+			}
+			if file == p {
+				return true
+			}
+			_, claims := n.list()
+			for _, c := range claims {
+				if name := c[2:]; name == p || c[0] == '*' && strings.HasPrefix(p, name+"/") {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for p, n := range m.nodes {
+		if n.layer == layer && n.kind != "" {
+			n.owned = claimed(p) || below[p].owned && !broken(p)
+			m.nodes[p] = n
+		}
+	}
+}
+
 func (m *model) countPackages(layer int) {
 	there := make(map[string]int)
 	for _, n := range m.lists() {
-		k := strings.TrimSpace(n.content)
+		k, _ := n.list()
 		if origin, ok := m.origins[k]; ok {
 			there[k] = origin
 		} else {
@@ -171,13 +230,13 @@ func (m *model) describe() (files, packages, cuts []string) {
 		case tidewaiter.SymbolicLink:
 			sum = tidewaiter.Digest("-> " + n.link)
 		}
-		files = append(files, fmt.Sprintf("%s %s %s @%d", p, n.kind, sum, n.layer))
+		files = append(files, fmt.Sprintf("%s %s %s owned %v @%d", p, n.kind, sum, n.owned, n.layer))
 		if n.foreign && strings.HasSuffix(p, ".list") {
 			cuts = append(cuts, fmt.Sprintf("entry %s @%d", p, n.layer))
 		}
 	}
 	for p, n := range m.lists() {
-		k := strings.TrimSpace(n.content)
+		k, _ := n.list()
 		packages = append(packages, fmt.Sprintf("%s %s @%d since %d", p, k, n.layer, m.origins[k]))
 	}
 	return files, packages, cuts

@@ -38,7 +38,7 @@ func facts(tb testing.TB, layers ...[]extracttest.Entry) []tidewaiter.LayerFacts
 // describe returns what a view holds, one line each.
 func describe(v overlay.View) (files, packages, cuts []string) {
 	for _, f := range v.Files {
-		files = append(files, fmt.Sprintf("%s %s %s%s @%d", f.Path, f.Type, f.SHA256, target(f.File), f.Layer))
+		files = append(files, fmt.Sprintf("%s %s %s%s owned %v @%d", f.Path, f.Type, f.SHA256, target(f.File), f.Owned, f.Layer))
 	}
 	for _, p := range v.Packages {
 		packages = append(packages, fmt.Sprintf("%s %s %s @%d since %d", p.Path, p.Name, p.Version, p.Layer, p.Origin))
@@ -114,6 +114,41 @@ func TestOrigin(t *testing.T) {
 	want := []string{"db.list libc 1 @3 since 0", "db.list curl 8 @3 since 1", "db.list vim 9 @3 since 3"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+}
+
+// TestOwned follows files that belong to packages through layers that replace
+// and remove them.
+func TestOwned(t *testing.T) {
+	list := extracttest.File("db.list", "+/etc/passwd\n+/etc/gone\n+/etc/link\n+/etc/dir\n+/etc/dir/x\n*/opt/p\n")
+	base := []extracttest.Entry{list, extracttest.File("etc/passwd", "1"), extracttest.File("etc/gone", ""), extracttest.File("etc/link", ""),
+		extracttest.Folder("etc/dir"), extracttest.File("etc/dir/x", ""), extracttest.File("opt/p/x", ""), extracttest.File("other", "")}
+	for _, c := range []struct {
+		name   string
+		layers [][]extracttest.Entry
+		want   string // paths that are owned
+	}{
+		{"as it is", nil, "etc/dir etc/dir/x etc/gone etc/link etc/passwd opt/p/x"},
+		{"replaced, twice", [][]extracttest.Entry{{extracttest.File("etc/passwd", "2"), extracttest.File("other", "2")}, {extracttest.File("etc/passwd", "3")}}, "etc/dir etc/dir/x etc/gone etc/link etc/passwd opt/p/x"},
+		{"by a link", [][]extracttest.Entry{{extracttest.Symlink("etc/link", "x")}}, "etc/dir etc/dir/x etc/gone etc/link etc/passwd opt/p/x"},
+		{"removed", [][]extracttest.Entry{{extracttest.File("etc/.wh.gone", "")}, {extracttest.File("etc/gone", "")}}, "etc/dir etc/dir/x etc/link etc/passwd opt/p/x"},
+		{"removed and made in one layer", [][]extracttest.Entry{{extracttest.File("etc/gone", ""), extracttest.File("etc/.wh.gone", "")}}, "etc/dir etc/dir/x etc/link etc/passwd opt/p/x"},
+		{"opaque", [][]extracttest.Entry{{extracttest.File("etc/.wh..wh..opq", ""), extracttest.File("etc/passwd", "")}}, "opt/p/x"},
+		{"folder by a file and back", [][]extracttest.Entry{{extracttest.File("etc/dir", "")}, {extracttest.Folder("etc/dir"), extracttest.File("etc/dir/x", "")}}, "etc/dir etc/gone etc/link etc/passwd opt/p/x"},
+		{"beside", [][]extracttest.Entry{{extracttest.File("opt/p/y", "")}}, "etc/dir etc/dir/x etc/gone etc/link etc/passwd opt/p/x"},
+		{"a new list", [][]extracttest.Entry{{extracttest.File("db.list", "+/opt/p/y\n+/other\n"), extracttest.File("opt/p/y", "")}}, "etc/dir etc/dir/x etc/gone etc/link etc/passwd opt/p/x opt/p/y"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, f := range overlay.Merge(facts(t, append([][]extracttest.Entry{base}, c.layers...)...)).Files {
+				if f.Owned {
+					got = append(got, f.Path)
+				}
+			}
+			if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
+				t.Errorf("owned (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

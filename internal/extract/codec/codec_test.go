@@ -78,6 +78,15 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
+// TestDecodeOldForm refuses the form of version 1, in which files were not owned.
+func TestDecodeOldForm(t *testing.T) {
+	b := encode(t, sample())
+	b[7] = 1
+	if _, err := codec.Decode(bytes.NewReader(b), codec.Limits{}); tidewaiter.KindOf(err) != tidewaiter.Invalid {
+		t.Errorf("version 1: %v", err)
+	}
+}
+
 // TestDecodeRefuses decodes what an encoder writes that does not look.
 func TestDecodeRefuses(t *testing.T) {
 	for name, change := range map[string]func(*tidewaiter.LayerFacts){

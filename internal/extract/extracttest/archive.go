@@ -111,7 +111,8 @@ func Layer(tb testing.TB, blob, archive []byte, o extract.Options) tidewaiter.La
 }
 
 // Lists is an extractor of files whose names end in ".list": each line is a
-// package, name and version; a line that begins with "!" is an error. A file
+// package, name and version; a line that begins with "!" is an error; after "+"
+// stands a file, after "*" a folder that belongs to a package. A file
 // os-release is a system whose ID is its content.
 type Lists struct{}
 
@@ -140,6 +141,14 @@ func (Lists) Extract(_ context.Context, in extract.Input) (extract.Found, error)
 		return found, nil
 	}
 	for line := range strings.Lines(string(b)) {
+		if name, ok := strings.CutPrefix(line, "+"); ok {
+			found.Owned.File(strings.TrimSuffix(name, "\n"))
+			continue
+		}
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			found.Owned.Folder(strings.TrimSuffix(name, "\n"))
+			continue
+		}
 		name, version, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.HasPrefix(name, "!") {
 			return found, fmt.Errorf("line %q is no package", line)

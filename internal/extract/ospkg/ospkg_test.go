@@ -158,6 +158,10 @@ func TestChisel(t *testing.T) {
 	if diff := cmp.Diff([]string{"base-files 13ubuntu10 amd64  ", "libssl3t64 3.0.13-0ubuntu3 amd64  "}, lines(found)); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
+	got := owned(t, "var/lib/chisel/manifest.wall", packed.Bytes(), "etc/debian_version", "usr/lib/libssl.so.3", "etc/passwd")
+	if diff := cmp.Diff([]string{"etc/debian_version"}, got); diff != "" {
+		t.Errorf("files: want (-), got (+):\n%s", diff)
+	}
 	if _, err := (ospkg.Chisel{}).Extract(context.Background(), input("var/lib/chisel/manifest.wall", packed.Bytes()[:packed.Len()-8])); err == nil {
 		t.Error("a manifest that is cut off is read without an error")
 	}

@@ -161,7 +161,7 @@ func TestSource(t *testing.T) {
 		"bash-5.1.8-6.el9.x86_64.rpm":       {},
 		"gcc-toolset-13-13.0-1.el9.src.rpm": {"gcc-toolset-13", "13.0-1.el9"},
 	} {
-		h := index([]entry{{1000, 6, "a\x00"}, {1001, 6, "1\x00"}, {1002, 6, "1\x00"}, {1044, 6, file + "\x00"}})
+		h := index([]entry{{tag: 1000, kind: 6, data: "a\x00"}, {tag: 1001, kind: 6, data: "1\x00"}, {tag: 1002, kind: 6, data: "1\x00"}, {tag: 1044, kind: 6, data: file + "\x00"}})
 		found := rpmFound(t, ndb(t, h))
 		want := tidewaiter.Package{SourceName: want[0], SourceVersion: want[1]}
 		got := tidewaiter.Package{SourceName: found.Packages[0].SourceName, SourceVersion: found.Packages[0].SourceVersion}
@@ -175,18 +175,19 @@ func TestSource(t *testing.T) {
 type entry struct {
 	tag, kind uint32
 	data      string
+	count     uint32 // 0 stands for 1
 }
 
 // header returns one as rpm has it in its databases.
 func header(name, version, release string, epoch uint32) []byte {
 	number := binary.BigEndian.AppendUint32(nil, epoch)
 	return index([]entry{
-		{1000, 6, name + "\x00"},
-		{1001, 6, version + "\x00"},
-		{1002, 6, release + "\x00"},
-		{1003, 4, string(number)},
-		{1022, 6, "x86_64\x00"},
-		{1044, 6, name + "-" + version + "-" + release + ".src.rpm\x00"},
+		{tag: 1000, kind: 6, data: name + "\x00"},
+		{tag: 1001, kind: 6, data: version + "\x00"},
+		{tag: 1002, kind: 6, data: release + "\x00"},
+		{tag: 1003, kind: 4, data: string(number)},
+		{tag: 1022, kind: 6, data: "x86_64\x00"},
+		{tag: 1044, kind: 6, data: name + "-" + version + "-" + release + ".src.rpm\x00"},
 	})
 }
 
@@ -196,7 +197,7 @@ func index(entries []entry) []byte {
 		list = binary.BigEndian.AppendUint32(list, e.tag)
 		list = binary.BigEndian.AppendUint32(list, e.kind)
 		list = binary.BigEndian.AppendUint32(list, uint32(len(data)))
-		list = binary.BigEndian.AppendUint32(list, 1)
+		list = binary.BigEndian.AppendUint32(list, max(e.count, 1))
 		data = append(data, e.data...)
 	}
 	h := binary.BigEndian.AppendUint32(nil, uint32(len(entries)))
