@@ -12,6 +12,7 @@ type Cluster struct {
 	Kind      ClusterKind
 	Recipient string // the public half of the cluster's key (age X25519), "" before its first component
 	KeyEpoch  int64  // how often the key was changed
+	Limits    ScanLimits
 	Created   time.Time
 }
 

@@ -111,3 +111,19 @@ type Image struct {
 	Layers    []Descriptor
 	DiffIDs   []Digest // of the layers, uncompressed, in the order of Layers
 }
+
+// ChainID names a stack of layers by their diff IDs, the lowest first, as the
+// OCI image spec does: it stands for what the layers are when they lie over one
+// another (https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid).
+// It is "" of no layers.
+func ChainID(diffIDs []Digest) Digest {
+	var chain Digest
+	for i, d := range diffIDs {
+		if i == 0 {
+			chain = d
+			continue
+		}
+		chain = DigestOf([]byte(string(chain) + " " + string(d)))
+	}
+	return chain
+}

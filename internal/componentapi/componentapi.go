@@ -41,10 +41,27 @@ type Inventory interface {
 	Finish(ctx context.Context, w tidewaiter.Work, l tidewaiter.Lease, r protocol.FinishRequest) error
 }
 
+// Scans is what the work on images is about. An error of kind Conflict says
+// that the lease is lost, unless it has a code of its own.
+type Scans interface {
+	// Describe returns a scan, and the id of its registry. The error is Conflict
+	// if the image is gone, and the work with it.
+	Describe(ctx context.Context, w tidewaiter.Work) (registryID string, s protocol.Scan, err error)
+	// Layers returns which layers are known, and gives the others out.
+	Layers(ctx context.Context, l tidewaiter.Lease, q protocol.LayersRequest) ([]string, error)
+	// Layer takes in the facts of a layer.
+	Layer(ctx context.Context, l tidewaiter.Lease, r protocol.LayerReport, facts []byte) error
+	// Image takes in what an image is.
+	Image(ctx context.Context, l tidewaiter.Lease, r protocol.ImageReport) error
+	// Finish takes in the outcome of a scan.
+	Finish(ctx context.Context, w tidewaiter.Work, l tidewaiter.Lease, r protocol.FinishRequest) error
+}
+
 // Options are the parts that the handler needs.
 type Options struct {
 	Fleet     *fleet.Service
 	Inventory Inventory
+	Scans     Scans
 	Now       func() time.Time // time.Now
 }
 
@@ -52,7 +69,11 @@ type api struct {
 	Options
 	verifier *protocol.Verifier
 	enrols   throttle
+	uploads  chan struct{} // one for each body of facts in memory
 }
+
+// uploadsAtOnce bounds the memory that bodies of facts take.
+const uploadsAtOnce = 4
 
 // New returns the handler of everything under [protocol.Prefix], to be served
 // behind gateway.Wrap. Two of them, in two processes on one database, are as
@@ -61,7 +82,7 @@ func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &api{Options: o, verifier: protocol.NewVerifier(o.Now)}
+	a := &api{Options: o, verifier: protocol.NewVerifier(o.Now), uploads: make(chan struct{}, uploadsAtOnce)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", gateway.NotFound)
 	mux.HandleFunc("GET "+protocol.Prefix, a.versions)
@@ -76,6 +97,9 @@ func New(o Options) http.Handler {
 	post(work+protocol.PathUnknown, signed(a, a.unknown))
 	post(work+protocol.PathRepository, signed(a, a.repository))
 	post(work+protocol.PathFinish, signed(a, a.finish))
+	post(work+protocol.PathLayers, signed(a, a.layers))
+	post(work+protocol.PathLayer, a.layer)
+	post(work+protocol.PathImage, signed(a, a.image))
 	return mux
 }
 
@@ -105,7 +129,7 @@ func (r request[T]) lease(attempt int) tidewaiter.Lease {
 func signed[T any](a *api, do func(request[T]) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		req := request[T]{context: r.Context(), workID: r.PathValue("id")}
-		body, err := a.authenticate(w, r, &req.component)
+		body, err := a.authenticate(w, r, &req.component, jsonBody)
 		if err == nil && !isWorkID(req.workID) {
 			err = lost(tidewaiter.Errorf(tidewaiter.Conflict, "there is no such work; drop it"))
 		}
@@ -134,7 +158,7 @@ func isWorkID(s string) bool {
 
 // authenticate finds out which component sent a request, and only then reads
 // the body.
-func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter.Component) ([]byte, error) {
+func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter.Component, kind bodyKind) ([]byte, error) {
 	s, err := a.verifier.Verify(r, func(id string) (ed25519.PublicKey, error) {
 		var err error
 		*c, err = a.Fleet.Component(r.Context(), id)
@@ -143,7 +167,7 @@ func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(w, r, protocol.MaxBody)
+	body, err := readBody(w, r, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -153,17 +177,29 @@ func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter
 	return body, a.Fleet.Saw(r.Context(), *c)
 }
 
-// readBody reads a body of JSON.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return nil, tidewaiter.InvalidField("Content-Type", "is not application/json")
+// bodyKind says which bodies a request may have.
+type bodyKind struct {
+	media string
+	limit int64 // bytes
+}
+
+var (
+	jsonBody  = bodyKind{"application/json", protocol.MaxBody}
+	factsBody = bodyKind{protocol.ContentFacts, protocol.MaxFacts}
+	enrolBody = bodyKind{"application/json", maxEnrolBody}
+)
+
+// readBody reads a body.
+func readBody(w http.ResponseWriter, r *http.Request, kind bodyKind) ([]byte, error) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != kind.media {
+		return nil, tidewaiter.InvalidField("Content-Type", "is not %s", kind.media)
 	}
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, tidewaiter.InvalidField("Content-Encoding", "is not supported; send the body as it is")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, kind.limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tidewaiter.Errorf(tidewaiter.TooLarge, "the body is larger than %d bytes; send less at once", limit)
+		return nil, tidewaiter.Errorf(tidewaiter.TooLarge, "the body is larger than %d bytes; send less at once", kind.limit)
 	}
 	if err != nil {
 		return nil, tidewaiter.Wrap(tidewaiter.Invalid, err, "the body could not be read to its end")

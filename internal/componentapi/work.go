@@ -25,7 +25,7 @@ func (a *api) enrolment(w http.ResponseWriter, r *http.Request) (protocol.EnrolR
 		return protocol.EnrolResponse{}, tidewaiter.Errorf(tidewaiter.Throttled,
 			"too many enrolments with wrong tokens came from this address; try again in a minute")
 	}
-	body, err := readBody(w, r, maxEnrolBody)
+	body, err := readBody(w, r, enrolBody)
 	if err != nil {
 		return protocol.EnrolResponse{}, err
 	}
@@ -80,6 +80,16 @@ func (a *api) describe(ctx context.Context, w tidewaiter.Work) (protocol.Work, e
 		out.ShareKey = &share
 		return out, err
 	}
+	if w.Kind == tidewaiter.ScanWork {
+		id, scan, err := a.Scans.Describe(ctx, w)
+		if err != nil {
+			return out, err
+		}
+		w.Subject = id
+		scan.Registry, err = a.Inventory.Describe(ctx, w)
+		out.Scan = &scan
+		return out, err
+	}
 	registry, err := a.Inventory.Describe(ctx, w)
 	if w.Kind == tidewaiter.AccessCheckWork {
 		out.AccessCheck = &protocol.AccessCheck{Registry: registry}
@@ -129,11 +139,15 @@ func (a *api) finish(r request[protocol.FinishRequest]) (any, error) {
 		return nil, err
 	}
 	switch r.body.Outcome {
-	case protocol.OutcomeReleased:
-		return nil, a.Fleet.Release(r.context, l)
-	case protocol.OutcomeDone, protocol.OutcomeFailed:
+	case protocol.OutcomeReleased, protocol.OutcomeDone, protocol.OutcomeFailed:
 	default:
 		return nil, tidewaiter.InvalidField("outcome", "is none of done, failed and released")
+	}
+	if w.Kind == tidewaiter.ScanWork {
+		return nil, lost(a.Scans.Finish(r.context, w, l, r.body))
+	}
+	if r.body.Outcome == protocol.OutcomeReleased {
+		return nil, a.Fleet.Release(r.context, l)
 	}
 	if w.Kind == tidewaiter.ShareKeyWork {
 		return nil, a.Fleet.FinishShareKey(r.context, l, r.body)

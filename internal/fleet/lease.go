@@ -46,7 +46,7 @@ func (s *Service) Lease(ctx context.Context, c tidewaiter.Component, req protoco
 // is given out.
 func knownKinds(kinds []tidewaiter.WorkKind) []tidewaiter.WorkKind {
 	var known []tidewaiter.WorkKind
-	for _, k := range []tidewaiter.WorkKind{tidewaiter.ShareKeyWork, tidewaiter.AccessCheckWork, tidewaiter.SyncWork} {
+	for _, k := range []tidewaiter.WorkKind{tidewaiter.ShareKeyWork, tidewaiter.AccessCheckWork, tidewaiter.SyncWork, tidewaiter.ScanWork} {
 		if slices.Contains(kinds, k) {
 			known = append(known, k)
 		}

@@ -13,6 +13,7 @@ const (
 	ErrSignature        = "bad_signature"     // 401: see the header Date for the server's clock
 	ErrHelloRequired    = "hello_required"    // 409
 	ErrLeaseLost        = "lease_lost"        // 409: drop the work
+	ErrLayersMissing    = "layers_missing"    // 409: ask for the layers of the image once more
 	ErrVersion          = "version"           // 426: no version of the protocol is common to both
 )
 

@@ -131,6 +131,7 @@ type Work struct {
 
 	AccessCheck *AccessCheck `json:"access_check,omitempty"`
 	Sync        *Sync        `json:"sync,omitempty"`
+	Scan        *Scan        `json:"scan,omitempty"`
 	ShareKey    *ShareKey    `json:"share_key,omitempty"`
 }
 
@@ -294,7 +295,7 @@ type FinishRequest struct {
 
 // Failure is why work failed.
 type Failure struct {
-	Code    string `json:"code"`    // tidewaiter.FailRequestAPI or FailServer
+	Code    string `json:"code"`    // tidewaiter.FailRequestAPI or FailServer; of a scan the contract's scan_failed_code
 	Message string `json:"message"` // for people: what to mend; up to MaxMessage characters
 	// Credential says that the cluster's key does not open what was sealed, or
 	// that it is bound to another registry: the password has to be given again.

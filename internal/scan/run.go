@@ -1,0 +1,172 @@
+package scan
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/store"
+)
+
+// Run does what is due until the context ends: the rest of large tasks, tasks
+// that are stopping, work that was given up too often, policies, and the
+// removal of what is old. It may run in several servers at once. Failures are
+// logged and tried again.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.interval)
+	defer tick.Stop()
+	var swept time.Time
+	for {
+		s.try(ctx, "scan tasks could not be gone on with", s.expandAll)
+		s.try(ctx, "scan tasks could not be stopped", s.stopAll)
+		s.try(ctx, "exhausted scans could not be ended", s.failExhausted)
+		if now := time.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			s.try(ctx, "stranded scans could not be queued", s.requeueStranded)
+			s.try(ctx, "old rows of scans could not be removed", s.sweep)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.nudged:
+		}
+	}
+}
+
+func (s *Service) try(ctx context.Context, failure string, f func(context.Context) error) {
+	if err := f(ctx); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, failure, slog.Any("error", err))
+	}
+}
+
+// expandAll finds the images of tasks that have not found all yet, in turns.
+func (s *Service) expandAll(ctx context.Context) error {
+	for {
+		ids, err := s.store.OpenScanTasks(ctx, tidewaiter.ScanRunning)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		moved := false
+		for _, id := range ids {
+			err := s.expand(ctx, id)
+			if err != nil && !lostRace(err) {
+				return err
+			}
+			moved = moved || err == nil
+		}
+		if !moved {
+			return nil // others are at it
+		}
+	}
+}
+
+func (s *Service) stopAll(ctx context.Context) error {
+	ids, err := s.store.OpenScanTasks(ctx, tidewaiter.ScanStopping)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.takeBack(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const exhaustedReason = "the scan was begun several times and never came to an end: the scan components were stopped, lost their connection or broke down (out of memory?); look at their logs"
+
+// failExhausted ends scans that were begun again and again and never finished.
+func (s *Service) failExhausted(ctx context.Context) error {
+	for {
+		list, err := s.store.ExhaustedWork(ctx, []tidewaiter.WorkKind{tidewaiter.ScanWork}, s.now(), tidewaiter.MaxAttempts, batch)
+		if err != nil {
+			return err
+		}
+		ended := 0
+		for _, w := range list {
+			err := s.exhausted(ctx, w)
+			if err != nil && !lostRace(err) {
+				return err
+			}
+			if err == nil {
+				ended++
+			}
+		}
+		if len(list) < batch || ended == 0 {
+			return nil
+		}
+	}
+}
+
+func (s *Service) exhausted(ctx context.Context, w tidewaiter.Work) error {
+	manifest, err := store.ManifestOfWork(w)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	return s.store.Tx(ctx, func(tx *store.DB) error {
+		if err := tx.FailWork(ctx, w.ID, w.Attempt, exhaustedReason, now); err != nil {
+			return err
+		}
+		if err := tx.DropClaims(ctx, w.ID); err != nil {
+			return err
+		}
+		return tx.EndScan(ctx, w.ID, manifest, tidewaiter.ScanOutcome{Failed: true, Code: tidewaiter.FailUnknown, Reason: exhaustedReason}, now)
+	})
+}
+
+// requeueStranded queues work for images that tasks wait for and nobody does.
+func (s *Service) requeueStranded(ctx context.Context) error {
+	for {
+		list, err := s.store.StrandedScans(ctx, batch)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		err = s.store.Tx(ctx, func(tx *store.DB) error {
+			if err := tx.LockScans(ctx, list); err != nil {
+				return err
+			}
+			now := s.now()
+			var works []tidewaiter.Work
+			var manifests []int64
+			for _, i := range list {
+				if i.WorkID == "" {
+					works = append(works, newWork(i, tidewaiter.SweepPriority, now))
+				}
+				manifests = append(manifests, i.ManifestID)
+			}
+			if err := tx.BeginScans(ctx, works, nil, tidewaiter.SweepPriority, now); err != nil {
+				return err
+			}
+			return tx.ShowScans(ctx, manifests)
+		})
+		if err != nil || len(list) < batch {
+			return err
+		}
+	}
+}
+
+// sweep removes what is old.
+func (s *Service) sweep(ctx context.Context) error {
+	now := s.now()
+	if _, err := s.store.PurgeScanTasks(ctx, now.Add(-historyRetention)); err != nil {
+		return err
+	}
+	for _, purge := range []func() (int64, error){
+		func() (int64, error) { return s.store.PurgePackages(ctx, 20) },
+		func() (int64, error) { return s.store.PurgeLayers(ctx, now.Add(-layerRetention), 20) },
+	} {
+		for {
+			n, err := purge()
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
