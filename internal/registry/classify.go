@@ -186,8 +186,8 @@ func judge(raw rawDocument, d Document) (ArtifactKind, string) {
 	return KindImage, ""
 }
 
-// classifyChild tells what an entry of an index is, as far as the index says.
-func classifyChild(d tidewaiter.Descriptor) (ArtifactKind, string) {
+// ClassifyChild tells what an entry of an index is, as far as the index says.
+func ClassifyChild(d tidewaiter.Descriptor) (ArtifactKind, string) {
 	switch {
 	case d.Annotations["vnd.docker.reference.type"] == "attestation-manifest":
 		return KindAttestation, "it is an attestation about an image of the same index"

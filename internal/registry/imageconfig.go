@@ -27,7 +27,7 @@ const (
 )
 
 // readConfig gets and checks the config of an image.
-func (c *Client) readConfig(ctx context.Context, repository string, d Document) (*tidewaiter.ImageConfig, error) {
+func readConfig(ctx context.Context, c Content, repository string, d Document) (*tidewaiter.ImageConfig, error) {
 	if d.Config.Size > MaxConfig {
 		return nil, failure(tidewaiter.TooLarge, ReasonLimit, "an image has a config of more than %d bytes", MaxConfig)
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"io"
 	"math"
 	"time"
 
@@ -27,12 +28,27 @@ type Child struct {
 	Err     error  // why it could not be read; then Kind is what its index says
 }
 
+// Content is where manifests and blobs are read from: a [Client], or an archive
+// of images. What each method returns and checks is written at Client's.
+type Content interface {
+	Manifest(ctx context.Context, repository, reference string) (Manifest, error)
+	ManifestOf(ctx context.Context, repository string, d tidewaiter.Descriptor) (Manifest, error)
+	Blob(ctx context.Context, repository string, d tidewaiter.Descriptor) (io.ReadCloser, error)
+}
+
+var _ Content = (*Client)(nil)
+
+// Inspect is [Inspect] with the registry of the client.
+func (c *Client) Inspect(ctx context.Context, repository, reference string) (Artifact, error) {
+	return Inspect(ctx, c, repository, reference)
+}
+
 // Inspect reads a manifest by tag or digest, and of an image its config, and
 // of an index the manifests and configs of its images: 2 requests, and 2 more
 // for each image of an index. An error of one child stays with that child,
 // unless it is one that all would have: Unauthenticated, Forbidden, Throttled,
 // Unavailable, or the end of the context.
-func (c *Client) Inspect(ctx context.Context, repository, reference string) (Artifact, error) {
+func Inspect(ctx context.Context, c Content, repository, reference string) (Artifact, error) {
 	m, err := c.Manifest(ctx, repository, reference)
 	if err != nil {
 		return Artifact{}, err
@@ -43,7 +59,7 @@ func (c *Client) Inspect(ctx context.Context, repository, reference string) (Art
 	}
 	a := Artifact{Descriptor: m.Descriptor, Kind: d.Kind, Reason: d.Reason}
 	if d.Kind == KindIndex {
-		w := walk{client: c, repository: repository, artifact: &a, seen: map[tidewaiter.Digest]bool{m.Digest: true}}
+		w := walk{content: c, repository: repository, artifact: &a, seen: map[tidewaiter.Digest]bool{m.Digest: true}}
 		if err := w.index(ctx, d, 1); err != nil {
 			return Artifact{}, err
 		}
@@ -55,7 +71,7 @@ func (c *Client) Inspect(ctx context.Context, repository, reference string) (Art
 	if !d.Kind.IsImage() {
 		return a, nil
 	}
-	child := c.image(ctx, repository, m, d, nil)
+	child := readImage(ctx, c, repository, m, d, nil)
 	if child.Err != nil {
 		return Artifact{}, child.Err
 	}
@@ -65,7 +81,7 @@ func (c *Client) Inspect(ctx context.Context, repository, reference string) (Art
 
 // walk goes through an index and those within it.
 type walk struct {
-	client     *Client
+	content    Content
 	repository string
 	artifact   *Artifact
 	seen       map[tidewaiter.Digest]bool
@@ -94,7 +110,7 @@ func (w *walk) child(ctx context.Context, desc tidewaiter.Descriptor, depth int)
 	if desc.Platform != nil {
 		child.Platform = *desc.Platform
 	}
-	if child.Kind, child.Reason = classifyChild(desc); !child.Kind.IsImage() {
+	if child.Kind, child.Reason = ClassifyChild(desc); !child.Kind.IsImage() {
 		a.Others = append(a.Others, child)
 		return nil
 	}
@@ -103,7 +119,7 @@ func (w *walk) child(ctx context.Context, desc tidewaiter.Descriptor, depth int)
 		a.Others = append(a.Others, child)
 		return nil
 	}
-	m, err := w.client.ManifestOf(ctx, w.repository, desc)
+	m, err := w.content.ManifestOf(ctx, w.repository, desc)
 	var d Document
 	if err == nil {
 		d, err = Classify(m.MediaType, m.Bytes)
@@ -121,7 +137,7 @@ func (w *walk) child(ctx context.Context, desc tidewaiter.Descriptor, depth int)
 		child.Kind, child.Reason = d.Kind, d.Reason
 		a.Others = append(a.Others, child)
 	default:
-		child = w.client.image(ctx, w.repository, m, d, desc.Platform)
+		child = readImage(ctx, w.content, w.repository, m, d, desc.Platform)
 		if child.Err != nil && concernsAll(ctx, child.Err) {
 			return child.Err
 		}
@@ -142,9 +158,34 @@ func concernsAll(ctx context.Context, err error) bool {
 	return ctx.Err() != nil
 }
 
-// image reads the config of an image's manifest. said is the platform as an
+// InspectImage reads what an index lists as an image, and its config: 2
+// requests. The error of an image that cannot be read is the child's.
+func InspectImage(ctx context.Context, c Content, repository string, desc tidewaiter.Descriptor) Child {
+	child := Child{Image: tidewaiter.Image{Digest: desc.Digest, MediaType: desc.MediaType}}
+	if desc.Platform != nil {
+		child.Platform = *desc.Platform
+	}
+	if child.Kind, child.Reason = ClassifyChild(desc); !child.Kind.IsImage() {
+		return child
+	}
+	m, err := c.ManifestOf(ctx, repository, desc)
+	var d Document
+	if err == nil {
+		d, err = Classify(m.MediaType, m.Bytes)
+	}
+	if err != nil {
+		child.Err = err
+		return child
+	}
+	if child.Kind, child.Reason = d.Kind, d.Reason; !d.Kind.IsImage() || d.Kind == KindIndex {
+		return child
+	}
+	return readImage(ctx, c, repository, m, d, desc.Platform)
+}
+
+// readImage reads the config of an image's manifest. said is the platform as an
 // index has it, or nil.
-func (c *Client) image(ctx context.Context, repository string, m Manifest, d Document, said *tidewaiter.Platform) Child {
+func readImage(ctx context.Context, c Content, repository string, m Manifest, d Document, said *tidewaiter.Platform) Child {
 	child := Child{Kind: d.Kind, Reason: d.Reason, Image: tidewaiter.Image{
 		Digest: m.Digest, MediaType: m.MediaType, ID: d.Config.Digest, Layers: d.Layers, Size: d.Config.Size,
 	}}
@@ -161,7 +202,7 @@ func (c *Client) image(ctx context.Context, repository string, m Manifest, d Doc
 		}
 		child.Size += l.Size
 	}
-	config, err := c.readConfig(ctx, repository, d)
+	config, err := readConfig(ctx, c, repository, d)
 	if err != nil {
 		child.Err = err
 		return child
