@@ -15,9 +15,7 @@ func (k *key) pep440(v string) bool {
 		epoch = ""
 	}
 	core := leading(v, func(c byte) bool { return isDigit(c) || c == '.' })
-	if strings.HasSuffix(core, ".") { // of 1.0.dev1
-		core = core[:len(core)-1]
-	}
+	core = strings.TrimSuffix(core, ".") // of 1.0.dev1
 	if core == "" || core[0] == '.' || strings.Contains(core, "..") {
 		return false
 	}
