@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/tidewaiter/tidewaiter"
+	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 	"github.com/tidewaiter/tidewaiter/internal/worker"
 )
@@ -117,6 +118,7 @@ func work(args []string, getenv func(string) string, stderr io.Writer) error {
 	o := worker.Options{
 		Folder: s.state, Server: s.server, Token: s.token(getenv("TIDEWAITER_TOKEN")),
 		InsecureHTTP: s.insecureHTTP, Name: s.name, Parallel: s.parallel, Connect: all.New, Logger: log,
+		Extractors: extractors.Extractors(),
 	}
 	if s.ca != "" {
 		if o.CA, err = os.ReadFile(s.ca); err != nil {

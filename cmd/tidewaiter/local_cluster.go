@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
+	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 	"github.com/tidewaiter/tidewaiter/internal/worker"
@@ -35,18 +37,19 @@ func startParts(ctx context.Context, c *Config, s *state, handler http.Handler, 
 	}
 	stopPurging := startPurging(ctx, s.identity, purgeEvery, log)
 	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := s.inventory.Run(ctx); err != nil && ctx.Err() == nil {
-			log.ErrorContext(ctx, "schedules have stopped", "error", err)
-		}
-	}()
+	var done sync.WaitGroup
+	for _, run := range []func(context.Context) error{s.inventory.Run, s.scans.Run} {
+		done.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				log.ErrorContext(ctx, "what runs beside the requests has stopped", "error", err)
+			}
+		})
+	}
 	return func() error {
 		err := stopLocal()
 		s.fleet.Close()
 		cancel()
-		<-done
+		done.Wait()
 		stopPurging()
 		return err
 	}, nil
@@ -68,8 +71,8 @@ func startLocalCluster(ctx context.Context, c *Config, f *fleet.Service, handler
 			return token.Text, err
 		},
 		HTTP:    &http.Client{Transport: inProcess{handler}},
-		Connect: all.New,
-		Logger:  log,
+		Connect: all.New, Extractors: extractors.Extractors(),
+		Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("local cluster: %w", err)

@@ -14,9 +14,12 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/component"
+	"github.com/tidewaiter/tidewaiter/internal/extract"
+	"github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
@@ -27,6 +30,7 @@ type state struct {
 	identity  *identity.Service
 	fleet     *fleet.Service
 	inventory *inventory.Service
+	scans     *scan.Service
 }
 
 // openState opens the data folder and the database for a server: it takes the
@@ -80,7 +84,8 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("inventory: %w", err), db.Close())
 	}
-	return &state{db: db, identity: id, fleet: f, inventory: inv}, nil
+	scans := scan.New(scan.Options{Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), Logger: log})
+	return &state{db: db, identity: id, fleet: f, inventory: inv, scans: scans}, nil
 }
 
 // Close closes what is open. The lock goes last: whoever gets it finds a

@@ -24,7 +24,7 @@ type Options struct {
 	Now    func() time.Time // store.Now
 
 	Lease       time.Duration // 60 s: how long a lease holds without a heartbeat
-	Heartbeat   time.Duration // 15 s: how often components are to send one
+	Heartbeat   time.Duration // 4 s: how often components are to send one; a scan that is to stop ends within it
 	Online      time.Duration // 90 s: how long after its last request a component counts as online
 	Poll        time.Duration // 1 s: how often the database is asked for work that another process has queued
 	SeenEvery   time.Duration // 10 s: how often the time of a component's last request is written
@@ -55,7 +55,7 @@ func New(o Options) *Service {
 		of       *time.Duration
 		standard time.Duration
 	}{
-		{&o.Lease, time.Minute}, {&o.Heartbeat, 15 * time.Second}, {&o.Online, 90 * time.Second},
+		{&o.Lease, time.Minute}, {&o.Heartbeat, 4 * time.Second}, {&o.Online, 90 * time.Second},
 		{&o.Poll, time.Second}, {&o.SeenEvery, 10 * time.Second},
 	} {
 		if *d.of == 0 {

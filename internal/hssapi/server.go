@@ -9,6 +9,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/uploadcmd"
 )
 
@@ -17,6 +18,7 @@ type Options struct {
 	Component Component
 	Inventory *inventory.Service
 	Fleet     *fleet.Service
+	Scans     *scan.Service
 }
 
 // Component is what the API tells of the scan component's image.
@@ -39,6 +41,7 @@ type server struct {
 	component  Component
 	inventory  *inventory.Service
 	fleet      *fleet.Service
+	scans      *scan.Service
 	pull       string // swr_image_pull_command
 }
 
@@ -51,6 +54,7 @@ func Register(api *gateway.API, o Options) {
 		component:  o.Component,
 		inventory:  o.Inventory,
 		fleet:      o.Fleet,
+		scans:      o.Scans,
 		pull:       uploadcmd.Pull(o.Component.Repository, o.Component.Digest),
 	}
 	for _, op := range Operations() {

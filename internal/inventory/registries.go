@@ -160,7 +160,7 @@ func (s *Service) update(ctx context.Context, tx *store.DB, old tidewaiter.Regis
 
 // reconnect stops the work about a registry as it was, and queues what is to
 // be done about it as it is. Tasks that wait for a synchronisation wait for
-// the new one.
+// the new one; scans begin again.
 func (s *Service) reconnect(ctx context.Context, tx *store.DB, r tidewaiter.Registry, now time.Time) error {
 	sync, err := tx.OpenWork(ctx, r.ID, tidewaiter.SyncWork)
 	syncing := err == nil
@@ -168,6 +168,9 @@ func (s *Service) reconnect(ctx context.Context, tx *store.DB, r tidewaiter.Regi
 		return err
 	}
 	if err := tx.StopWork(ctx, r.ID, now); err != nil {
+		return err
+	}
+	if err := tx.RequeueScans(ctx, r.ID, r.ClusterID, now); err != nil {
 		return err
 	}
 	if err := tx.CreateWork(ctx, newWork(r, tidewaiter.AccessCheckWork, now)); err != nil || !syncing {
@@ -215,6 +218,9 @@ func (s *Service) deleteRegistry(ctx context.Context, tx *store.DB, id string) e
 		return err
 	}
 	if err := tx.StopWork(ctx, id, now); err != nil {
+		return err
+	}
+	if err := tx.AbandonScans(ctx, id, "the registry was deleted", now); err != nil {
 		return err
 	}
 	return tx.DeleteRegistry(ctx, id)

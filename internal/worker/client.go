@@ -127,7 +127,7 @@ func hasStatus(err error, status int) bool {
 // point in trying again.
 func (c *client) persist(ctx context.Context, path string, in, out any) error {
 	for n := 1; ; n++ {
-		short, cancel := context.WithTimeout(ctx, requestTimeout)
+		short, cancel := context.WithTimeout(ctx, timeout(in))
 		_, err := c.post(short, path, in, out)
 		cancel()
 		switch {
@@ -184,17 +184,39 @@ func (c *client) setClock(date time.Time) bool {
 	return true
 }
 
+// rawBody is a body that is no JSON.
+type rawBody struct {
+	media string
+	bytes []byte
+}
+
+// slowest is how fast a large body has to get through, in bytes per second.
+const slowest = 512 << 10
+
+// timeout returns how long one attempt to send a body may take.
+func timeout(in any) time.Duration {
+	d := requestTimeout
+	if raw, ok := in.(rawBody); ok {
+		d += time.Duration(len(raw.bytes)/slowest) * time.Second
+	}
+	return d
+}
+
 // once sends a request once.
 func (c *client) once(ctx context.Context, path string, in, out any) (some bool, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return false, fmt.Errorf("encode a request: %w", err)
+	raw, ok := in.(rawBody)
+	if !ok {
+		raw.media = "application/json"
+		if raw.bytes, err = json.Marshal(in); err != nil {
+			return false, fmt.Errorf("encode a request: %w", err)
+		}
 	}
+	body := raw.bytes
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.String()+protocol.Prefix+path, bytes.NewReader(body))
 	if err != nil {
 		return false, fmt.Errorf("make a request: %w", err)
 	}
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", raw.media)
 	r.Header.Set("User-Agent", "tidewaiter-scan-component/"+tidewaiter.Version)
 	if s := c.signer.Load(); s.id != "" {
 		protocol.Sign(r, body, s.id, s.key, c.now().Add(time.Duration(c.offset.Load())))

@@ -226,6 +226,8 @@ func (j *job) perform(ctx context.Context) *protocol.FinishRequest {
 		return j.checkAccess(ctx, work.AccessCheck.Registry)
 	case work.Kind == tidewaiter.SyncWork && work.Sync != nil:
 		return j.synchronise(ctx, work.Sync.Registry)
+	case work.Kind == tidewaiter.ScanWork && work.Scan != nil:
+		return j.scan(ctx, *work.Scan)
 	case work.Kind == tidewaiter.ShareKeyWork && work.ShareKey != nil:
 		return j.shareKey(*work.ShareKey)
 	}

@@ -157,19 +157,25 @@ func (s *synchronisation) pending(ctx context.Context, batch []registry.Reposito
 
 // each calls f for 0 to n-1, several at a time, until one returns an error.
 func (s *synchronisation) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	return eachOf(ctx, s.slots, n, f)
+}
+
+// eachOf calls f for 0 to n-1, as many at a time as there are slots, until one
+// returns an error.
+func eachOf(ctx context.Context, slots chan struct{}, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var all sync.WaitGroup
 	for i := range n {
 		select {
-		case s.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			break // a slot that was taken is not missed: the synchronisation ends
+			break // a slot that was taken is not missed: the work ends
 		}
 		all.Go(func() {
-			defer func() { <-s.slots }()
+			defer func() { <-slots }()
 			if err := catch(func() error { return f(ctx, i) }); err != nil {
 				cancel(err)
 			}
@@ -264,12 +270,12 @@ func (s *synchronisation) explain(err error) string {
 }
 
 // retry returns in how many seconds another attempt makes sense, or 0.
-func (s *synchronisation) retry(err error) int {
+func (j *job) retry(err error) int {
 	wait := retryUnavailable
 	switch tidewaiter.KindOf(err) {
 	case tidewaiter.Throttled:
 		if f, ok := errors.AsType[*registry.Failure](err); ok && !f.Until.IsZero() {
-			wait = min(max(f.Until.Sub(s.worker.options.Now()), time.Second), maxRetry)
+			wait = min(max(f.Until.Sub(j.worker.options.Now()), time.Second), maxRetry)
 		}
 	case tidewaiter.Unavailable:
 	default:

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/access"
+	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 )
@@ -52,11 +53,14 @@ type Options struct {
 	Name     string // for people; "" is the host's name
 	Version  string // "" is that of this release
 	Platform string // "" is GOOS/GOARCH
-	Parallel int    // synchronisations at a time; 2 if 0
+	Parallel int    // synchronisations at a time, and scans; 2 of each if 0
 
 	Connect  access.Connect   // makes connectors: all.New
 	Registry registry.Options // for the registries
-	Logger   *slog.Logger
+	// Extractors look into images; without any the component does not scan.
+	Extractors []extract.Extractor
+	SpoolDir   string // for files of layers that do not fit into memory; "" is the system's folder for temporary files
+	Logger     *slog.Logger
 
 	Now    func() time.Time                           // time.Now if nil
 	Sleep  func(context.Context, time.Duration) error // waits, or returns the context's error
@@ -98,7 +102,11 @@ type Worker struct {
 	log     *slog.Logger
 	folder  *folder
 	client  *client
-	turn    chan struct{} // holds one token: who has it may change what is below
+
+	extractors string        // version of the set
+	layers     chan struct{} // one for each layer that is being looked into
+
+	turn chan struct{} // holds one token: who has it may change what is below
 
 	state   state
 	session *session // nil: say hello first
@@ -167,6 +175,7 @@ func open(o Options, f *folder) (*Worker, error) {
 	w := &Worker{
 		options: o, log: o.Logger, folder: f, state: s,
 		client: newClient(o, base), turn: make(chan struct{}, 1),
+		extractors: extract.Version(o.Extractors), layers: make(chan struct{}, layersAtOnce),
 	}
 	w.client.identify(s)
 	w.turn <- struct{}{}
@@ -206,6 +215,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	serve(tidewaiter.ShareKeyWork, tidewaiter.AccessCheckWork)
 	for range w.options.Parallel {
 		serve(tidewaiter.SyncWork)
+		if len(w.options.Extractors) > 0 {
+			serve(tidewaiter.ScanWork)
+		}
 	}
 	slots.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
