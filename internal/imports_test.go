@@ -69,6 +69,7 @@ var mayImport = map[string][]string{
 	"internal/extract/ospkg":       {"internal/extract", "internal/extract/parse"},
 	"internal/extract/parse":       {"internal/extract"},
 	"internal/overlay":             {},
+	"internal/eol":                 {},
 
 	// From advisories to what is known about a version of a package.
 	"internal/advisory/osv":     {},
