@@ -56,3 +56,21 @@ func FuzzParseDigest(f *testing.F) {
 		}
 	})
 }
+
+// TestChainID has the cases of the specification's own test, with invalid
+// digests, as that has, and what sha256sum makes of them.
+func TestChainID(t *testing.T) {
+	for _, tt := range []struct {
+		diffIDs []tidewaiter.Digest
+		want    tidewaiter.Digest
+	}{
+		{nil, ""},
+		{[]tidewaiter.Digest{"sha256:a"}, "sha256:a"},
+		{[]tidewaiter.Digest{"sha256:a", "sha256:b"}, "sha256:970a948bffa8de94d6e22d747ba8c95030e6e546909f98f54e99a13005e173a8"},
+		{[]tidewaiter.Digest{"sha256:a", "sha256:b", "sha256:c"}, "sha256:dee159b33409cefa3f6eda71539f006014283e9d9130c18a1dea7bd8a33c9b1b"},
+	} {
+		if got := tidewaiter.ChainID(tt.diffIDs); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.diffIDs, got, tt.want)
+		}
+	}
+}
