@@ -69,7 +69,11 @@ var mayImport = map[string][]string{
 	"internal/extract/ospkg":       {"internal/extract", "internal/extract/parse"},
 	"internal/extract/parse":       {"internal/extract"},
 	"internal/overlay":             {},
-	"internal/eol":                 {},
+
+	// From an image anywhere to facts, and from facts to what is written down.
+	"internal/export": {"internal/overlay"},
+	"internal/pull":   {"internal/extract", "internal/registry"},
+	"internal/eol":    {},
 
 	// From advisories to what is known about a version of a package.
 	"internal/advisory/osv":     {},
@@ -101,7 +105,8 @@ var dependencies = []dependency{
 	{"github.com/danielgtaylor/huma/v2", "typed HTTP operations and their OpenAPI document",
 		[]string{"internal/gateway", "internal/hssapi", "internal/iamapi", "internal/adminapi"}},
 	{"github.com/google/go-containerregistry", "images, archives and registries",
-		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "cmd/tidewaiter"}},
+		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "internal/pull", "cmd/tidewaiter"}},
+	{"github.com/CycloneDX/cyclonedx-go", "bills of materials", []string{"internal/export"}},
 	{"filippo.io/age", "sealed credentials", []string{"internal/seal"}},
 	{"golang.org/x/crypto/x509roots/fallback", "CA certificates for the scan component, which has no others",
 		[]string{"internal/component/mkimage", "cmd/scan-component"}},
@@ -132,6 +137,7 @@ var dependencies = []dependency{
 	{"pgregory.net/rapid", "properties in tests", nil},
 	{"github.com/rogpeppe/go-internal", "testscript: the command line as txtar scripts", nil},
 	{"mvdan.cc/sh/v3", "a POSIX shell parser, to judge the commands that we emit", nil},
+	{"github.com/package-url/packageurl-go", "the package URLs of others, as the judge of ours", nil},
 	{"github.com/opencontainers/go-digest", "the OCI grammar of digests, as the judge of our own", nil},
 	{"github.com/distribution/reference", "the OCI grammar of names, as the judge of our own reading of it", nil},
 	{"github.com/creack/pty", "a terminal for interactive shells in tests", nil},

@@ -33,7 +33,8 @@ type program struct {
 }
 
 // run executes a command line and returns the exit status: 0 for success, 1 for
-// a failure, 2 for a command line or a configuration that is wrong.
+// a failure, 2 for a command line or a configuration that is wrong, and
+// statusPartial for a scan that left something out.
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
@@ -44,7 +45,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(p.stderr, "tidewaiter: "+oneLine(err))
+	fmt.Fprintln(p.stderr, "tidewaiter: "+printable(oneLine(err)))
+	if errors.Is(err, errPartial) {
+		return statusPartial
+	}
 	if _, ok := errors.AsType[*configError](err); ok {
 		return 2
 	}
@@ -74,7 +78,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
+	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
 		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
 	return root
 }
