@@ -26,6 +26,16 @@ type ScanTask struct {
 	Failures []ScanFailure
 }
 
+// What a scan looks for, as the contract's mask.
+const (
+	ScopeCompliance      = 0x0000000f
+	ScopeSecrets         = 0x000000f0
+	ScopeMalware         = 0x00000f00
+	ScopeBaseline        = 0x0000f000
+	ScopeVulnerabilities = 0x000f0000
+	ScopeAll             = 0x7fffffff
+)
+
 // ScanTaskKind says who wished.
 type ScanTaskKind string
 

@@ -25,12 +25,16 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/seal"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
 
 // password is that of the registries.
 const password = "Planted-Passw0rd-é'\"$(x)"
+
+// extractors is the version of the newest set of extractors.
+const extractors = "set-2"
 
 // house is a server with its first account, an attached cluster, and the one
 // component of it.
@@ -39,6 +43,7 @@ type house struct {
 	id        *identity.Service
 	fleet     *fleet.Service
 	inventory *inventory.Service
+	scans     *scan.Service
 	url       string
 	boot      identity.Bootstrap
 	root      *tidewaiter.Caller
@@ -69,10 +74,12 @@ func newHouse(t *testing.T) *house {
 	h.inventory, err = inventory.New(inventory.Options{Store: db, Wake: h.fleet.Wake, Location: time.UTC, SyncAt: "off", Logger: log})
 	h.must(err)
 
+	h.scans = scan.New(scan.Options{Store: db, Wake: h.fleet.Wake, Extractors: extractors, Logger: log})
+
 	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: log})
 	h.must(err)
 	api := g.NewAPI("test")
-	hssapi.Register(api, hssapi.Options{Fleet: h.fleet, Inventory: h.inventory, Component: hssapi.Component{
+	hssapi.Register(api, hssapi.Options{Fleet: h.fleet, Inventory: h.inventory, Scans: h.scans, Component: hssapi.Component{
 		Image: "scan-component", Version: "1.2.3", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
 		Digest: "sha256:" + strings.Repeat("0", 64),
 	}})

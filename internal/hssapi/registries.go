@@ -110,7 +110,7 @@ func (s *server) addRegistry(ctx context.Context, in *addRegistryInput) (*empty,
 // Clients of the vendor ignore what is in it.
 type Changed struct {
 	ID     string `json:"id,omitempty" doc:"Beyond the contract: id of what was made."`
-	TaskID string `json:"task_id,omitempty" doc:"Beyond the contract: id of the task that was started; see ListAssociateRegistries."`
+	TaskID string `json:"task_id,omitempty" doc:"Beyond the contract: id of the task that was started; see ListImageScanTask."`
 }
 
 // empty wraps a Changed for huma.

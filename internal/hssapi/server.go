@@ -65,6 +65,7 @@ func Register(api *gateway.API, o Options) {
 	s.registerImageSync()
 	s.registerRegistryImages()
 	s.registerScanTasks()
+	s.registerManualScans()
 	s.registerClusters()
 	for _, op := range Operations() {
 		if !s.built[op.Name] {

@@ -30,6 +30,15 @@ type selectionDocument struct {
 	IDs    []int64           `json:"ids,omitempty"`
 }
 
+// maxNamed bounds how many images the references of one task may mean.
+const maxNamed = 10_000
+
+// LookUp returns the ids of the images of an extent that references mean, for
+// each. Errors: TooLarge.
+func (s *Service) LookUp(ctx context.Context, e tidewaiter.Extent, refs []store.ImageRef) ([][]int64, error) {
+	return s.store.LookUpImages(ctx, e, refs, maxNamed)
+}
+
 // Create makes a task. The first few hundred images are queued by then, the
 // others little by little. Errors: NotFound if no image is to be scanned.
 func (s *Service) Create(ctx context.Context, e tidewaiter.Extent, w Wish) (tidewaiter.ScanTask, error) {

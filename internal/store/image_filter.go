@@ -23,6 +23,7 @@ type ImageFilter struct {
 	MultiArch    *bool
 	Size         *int64
 	ScanStatuses []string // of the contract
+	FailedCodes  []string // of the contract: only those whose last scan failed so
 	Severity     string   // of the contract
 
 	HasVulnerability, HasUnsafeSetting, HasMaliciousFile *bool
@@ -53,7 +54,7 @@ func (f ImageFilter) ofRepository() bool {
 // ofImage tells whether the filter asks for something that images have, but
 // for facets.
 func (f ImageFilter) ofImage() bool {
-	return f.ID != 0 || f.Tag != "" || f.Size != nil || f.UpdatedFrom != nil || f.UpdatedTo != nil || f.ofScanTime()
+	return f.ID != 0 || f.Tag != "" || f.Size != nil || f.FailedCodes != nil || f.UpdatedFrom != nil || f.UpdatedTo != nil || f.ofScanTime()
 }
 
 func (f ImageFilter) ofScanTime() bool { return f.ScannedFrom != nil || f.ScannedTo != nil }
@@ -73,6 +74,7 @@ func (db *DB) whereImage(q *bun.SelectQuery, f ImageFilter) *bun.SelectQuery {
 	if f.ID != 0 {
 		q = q.Where("i.id = ?", f.ID)
 	}
+	q = in(q, "i.scan_failed_code", f.FailedCodes)
 	if f.Size != nil {
 		q = q.Where("i.size = ?", *f.Size)
 	}

@@ -96,6 +96,9 @@ func (db *DB) Manifest(ctx context.Context, id int64) (m tidewaiter.Manifest, re
 	}
 	err = db.read.NewRaw(`SELECT r.name FROM images AS i JOIN repositories AS r ON r.id = i.repository_id
 		WHERE i.manifest_id = ? ORDER BY CASE WHEN i.gone > 0 THEN 1 ELSE 0 END, i.id LIMIT 1`, id).Scan(ctx, &repository)
+	if errors.Is(err, sql.ErrNoRows) { // no tag: that of an index has one
+		err = nil
+	}
 	return m, repository, notFound(err, "image")
 }
 
