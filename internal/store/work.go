@@ -313,3 +313,10 @@ func (db *DB) ReleaseWorkOf(ctx context.Context, owner string) (int64, error) {
 	r, err := db.write.NewRaw("UPDATE work SET "+released+", failures = failures + 1 WHERE owner = ? AND state = 'leased'", micros(Now()), owner).Exec(ctx)
 	return affected(r, err, "work")
 }
+
+// CountLeased returns how much work of a kind is leased.
+func (db *DB) CountLeased(ctx context.Context, kind tidewaiter.WorkKind) (int, error) {
+	var n int
+	err := db.read.NewRaw("SELECT COUNT(*) FROM work WHERE kind = ? AND state = 'leased'", kind).Scan(ctx, &n)
+	return n, notFound(err, "work")
+}
