@@ -34,6 +34,8 @@ func TestDocsShowEveryMessage(t *testing.T) {
 		"PendingRequest": &protocol.PendingRequest{}, "PendingResponse": &protocol.PendingResponse{},
 		"UnknownRequest": &protocol.UnknownRequest{}, "UnknownResponse": &protocol.UnknownResponse{},
 		"RepositoryReport": &protocol.RepositoryReport{}, "FinishRequest": &protocol.FinishRequest{},
+		"LayersRequest": &protocol.LayersRequest{}, "LayersResponse": &protocol.LayersResponse{},
+		"LayerReport": &protocol.LayerReport{}, "ImageReport": &protocol.ImageReport{},
 	}
 	shown := make(map[string]bool)
 	for _, block := range regexp.MustCompile("(?s)```json (\\w+)\n(.*?)```").FindAllStringSubmatch(readDocs(t), -1) {
