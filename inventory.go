@@ -73,6 +73,8 @@ type RegistryImage struct {
 	Synced  time.Time
 	Gone    time.Time // since when it is no longer in the registry, or zero
 	Scan    ImageScan
+	// ScanReason is why the last scan failed, in words, or "".
+	ScanReason string
 
 	Platforms []PlatformImage // of an index
 }
@@ -85,6 +87,9 @@ type PlatformImage struct {
 	Platform   Platform
 	Size       int64
 	Reason     string // why it cannot be scanned, or ""
+
+	ScanStatus string // success, failed if it was not looked into to its end, or unscan
+	ScanReason string // why it failed, in words, or ""
 }
 
 // ImageScan is what an image's list entry says of its last scan.

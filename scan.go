@@ -138,6 +138,7 @@ type ImageResult struct {
 	Extractors string
 	Scanned    time.Time
 	System     System
+	Base       System    // what the lowest layer alone would be
 	EndOfLife  time.Time // of the operating system, zero if it is not known
 	Files      int       // regular files
 	FileBytes  int64

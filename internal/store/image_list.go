@@ -335,8 +335,9 @@ func (l *imageList) load(ctx context.Context, ids []int64) ([]tidewaiter.Registr
 	}
 	err := eachChunk(ids, func(chunk []int64) error {
 		var rows []listedImage
-		err := l.read.NewRaw(`SELECT i.*, r.namespace, r.image AS name, r.owner, r.synced, m.digest, m.image_id, m.kind, m.reason
-			FROM images AS i JOIN repositories AS r ON r.id = i.repository_id JOIN manifests AS m ON m.id = i.manifest_id
+		err := l.read.NewRaw(`SELECT i.*, r.namespace, r.image AS name, r.owner, r.synced, m.digest, m.image_id, m.kind, m.reason,
+			COALESCE(s.reason, '') AS scan_reason FROM images AS i JOIN repositories AS r ON r.id = i.repository_id
+			JOIN manifests AS m ON m.id = i.manifest_id LEFT JOIN scans AS s ON s.manifest_id = i.manifest_id
 			WHERE i.id IN (?)`, bun.List(chunk)).Scan(ctx, &rows)
 		if err != nil {
 			return notFound(err, "images")
@@ -349,7 +350,7 @@ func (l *imageList) load(ctx context.Context, ids []int64) ([]tidewaiter.Registr
 				indexes = append(indexes, r.ManifestID)
 			}
 		}
-		platforms, err := l.children(ctx, indexes)
+		platforms, err := l.platforms(ctx, indexes)
 		if err != nil {
 			return err
 		}
@@ -375,9 +376,47 @@ type listedImage struct {
 	ImageID   string
 	Kind      string
 	Reason    string
+
+	ScanReason string
 }
 
-func (i listedImage) noun(r listedRegistry, platforms []manifestRow) tidewaiter.RegistryImage {
+// platforms returns the images of indexes, and what is known of them.
+func (l *imageList) platforms(ctx context.Context, indexes []int64) (map[int64][]tidewaiter.PlatformImage, error) {
+	children, err := l.children(ctx, indexes)
+	if err != nil {
+		return nil, err
+	}
+	var ids []int64
+	for _, list := range children {
+		ids = append(ids, nouns(list, func(m manifestRow) int64 { return m.ID })...)
+	}
+	results := make(map[int64]scanResultRow, len(ids))
+	err = eachChunk(ids, func(chunk []int64) error {
+		var rows []scanResultRow
+		err := l.read.NewRaw("SELECT manifest_id, complete, reason FROM scan_results WHERE manifest_id IN (?)", bun.List(chunk)).Scan(ctx, &rows)
+		for _, r := range rows {
+			results[r.ManifestID] = r
+		}
+		return notFound(err, "results of scans")
+	})
+	platforms := make(map[int64][]tidewaiter.PlatformImage, len(children))
+	for index, list := range children {
+		platforms[index] = nouns(list, func(m manifestRow) tidewaiter.PlatformImage {
+			p := tidewaiter.PlatformImage{
+				ManifestID: m.ID, Digest: m.Digest, ImageID: m.ImageID, Platform: m.platform(), Size: m.Size, Reason: m.Reason, ScanStatus: tidewaiter.Unscanned,
+			}
+			if r, ok := results[m.ID]; ok {
+				if p.ScanStatus, p.ScanReason = tidewaiter.ScanSucceeded, r.Reason; !r.Complete {
+					p.ScanStatus = tidewaiter.ScanFailed
+				}
+			}
+			return p
+		})
+	}
+	return platforms, err
+}
+
+func (i listedImage) noun(r listedRegistry, platforms []tidewaiter.PlatformImage) tidewaiter.RegistryImage {
 	image := tidewaiter.RegistryImage{
 		ID: i.ID, ProjectID: r.ProjectID, EnterpriseProjectID: r.EnterpriseProjectID,
 		RegistryID: r.ID, RegistryName: r.Name, RegistryType: r.Type, RepositoryID: i.RepositoryID,
@@ -389,14 +428,10 @@ func (i listedImage) noun(r listedRegistry, platforms []manifestRow) tidewaiter.
 			Status: i.ScanStatus, FailedCode: i.ScanFailedCode, Scanned: optionalTime(i.Scanned),
 			Vulnerabilities: i.Vulnerabilities, UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
 		},
+		ScanReason: i.ScanReason, Platforms: platforms,
 	}
 	if r.Type == tidewaiter.RegistrySwrEnterprise {
 		image.InstanceID, image.InstanceName, image.InstanceURL = r.instanceID, r.instanceName, r.Address
-	}
-	for _, m := range platforms {
-		image.Platforms = append(image.Platforms, tidewaiter.PlatformImage{
-			ManifestID: m.ID, Digest: m.Digest, ImageID: m.ImageID, Platform: m.platform(), Size: m.Size, Reason: m.Reason,
-		})
 	}
 	return image
 }

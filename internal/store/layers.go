@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -37,7 +37,7 @@ type layerRow struct {
 }
 
 type claimRow struct {
-	bun.BaseModel `bun:"layer_claims"`
+	bun.BaseModel `bun:"layer_claims,alias:layer_claims"`
 
 	ProjectID  string
 	ClusterID  string
@@ -184,12 +184,12 @@ type looseRow struct {
 }
 
 func (db *DB) putLooseFiles(ctx context.Context, number int64, files []LooseFile) error {
-	ids, err := db.nameIDs(ctx, nouns(files, func(f LooseFile) string { return f.Name }))
+	ids, err := db.textIDs(ctx, "file_names", "name", nouns(files, func(f LooseFile) string { return cut(f.Name, maxName) }))
 	if err != nil {
 		return err
 	}
 	rows := nouns(files, func(f LooseFile) looseRow {
-		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[f.Name], Path: f.Path, Size: f.Size}
+		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[cut(f.Name, maxName)], Path: f.Path, Size: f.Size}
 	})
 	_, err = db.write.NewInsert().Model(&rows).On("CONFLICT (layer_number, entry) DO NOTHING").Exec(ctx)
 	return conflict(err, "file of a layer")
@@ -202,40 +202,44 @@ func (db *DB) Facts(ctx context.Context, number int64) ([]byte, error) {
 	return facts, notFound(err, "layer")
 }
 
-type fileNameRow struct {
-	bun.BaseModel `bun:"file_names"`
-
-	ID   int64 `bun:",pk,autoincrement"`
-	Name string
-}
-
-// nameIDs returns the ids of names of files, which are added where need be.
-func (db *DB) nameIDs(ctx context.Context, names []string) (map[string]int64, error) {
-	ids := make(map[string]int64, len(names))
-	read := func() error {
-		var rows []fileNameRow
-		err := db.write.NewRaw("SELECT id, name FROM file_names WHERE name IN (?)", bun.List(names)).Scan(ctx, &rows)
+// textIDs returns the ids of texts by a table of such, to which they are added
+// where need be.
+func (db *DB) textIDs(ctx context.Context, table, column string, texts []string) (map[string]int64, error) {
+	texts = slices.Compact(slices.Sorted(slices.Values(texts))) // the order of locking
+	ids := make(map[string]int64, len(texts))
+	read := func(chunk []string) error {
+		var rows []struct {
+			ID   int64
+			Text string
+		}
+		err := db.write.NewRaw("SELECT id, ?0 AS text FROM ?1 WHERE ?0 IN (?2)", bun.Ident(column), bun.Ident(table), bun.List(chunk)).Scan(ctx, &rows)
 		for _, r := range rows {
-			ids[r.Name] = r.ID
+			ids[r.Text] = r.ID
 		}
-		return notFound(err, "names of files")
+		return notFound(err, table)
 	}
-	if err := read(); err != nil {
-		return nil, err
-	}
-	var missing []fileNameRow
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		if ids[n] == 0 {
-			missing = append(missing, fileNameRow{Name: n})
+	err := eachChunk(texts, func(chunk []string) error {
+		if err := read(chunk); err != nil {
+			return err
 		}
-	}
-	if len(missing) == 0 {
-		return ids, nil
-	}
-	if _, err := db.write.NewInsert().Model(&missing).On("CONFLICT (name) DO NOTHING").Exec(ctx); err != nil {
-		return nil, fmt.Errorf("write names of files: %w", err)
-	}
-	return ids, read()
+		var missing []any
+		for _, t := range chunk {
+			if ids[t] == 0 {
+				missing = append(missing, t)
+			}
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		values := strings.Repeat(", (?)", len(missing))[len(", "):]
+		r, err := db.write.NewRaw("INSERT INTO ? (?) VALUES "+values+" ON CONFLICT DO NOTHING",
+			append([]any{bun.Ident(table), bun.Ident(column)}, missing...)...).Exec(ctx)
+		if err != nil {
+			return wrote(r, err, table)
+		}
+		return read(chunk)
+	})
+	return ids, err
 }
 
 // PurgeLayers removes layers that no image has had since before a time, up to

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/uptrace/bun"
 )
@@ -42,7 +43,14 @@ type packageRow struct {
 	Namespace     string
 }
 
+// maxName bounds the texts by which packages are looked up, in bytes: PostgreSQL
+// indexes none that is much longer.
+const maxName = 1024
+
 func (p PackageVersion) row() packageRow {
+	for _, text := range []*string{&p.Name, &p.Version, &p.SourceName, &p.SourceVersion} {
+		*text = cut(*text, maxName)
+	}
 	h := sha256.New()
 	for _, s := range []string{p.Ecosystem, p.Release, p.Name, p.Version, p.SourceName, p.SourceVersion, p.Architecture, p.Type, p.Namespace} {
 		fmt.Fprintf(h, "%d:", len(s)) //nolint:errcheck // a hash takes everything
@@ -59,6 +67,14 @@ func (r packageRow) noun() PackageVersion {
 		ID: r.ID, Ecosystem: r.Ecosystem, Release: r.Release, Name: r.Name, Version: r.Version,
 		SourceName: r.SourceName, SourceVersion: r.SourceVersion, Architecture: r.Architecture, Type: r.Type, Namespace: r.Namespace,
 	}
+}
+
+// cut returns as much of a text as so many bytes have room for.
+func cut(text string, bytes int) string {
+	if len(text) <= bytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:bytes], "")
 }
 
 // PutPackages adds package versions that are new, and returns the ids of all in
@@ -120,76 +136,4 @@ func (db *DB) PackageVersions(ctx context.Context, ids []int64) (map[int64]Packa
 		return notFound(err, "packages")
 	})
 	return found, err
-}
-
-type imagePackageRow struct {
-	bun.BaseModel `bun:"image_packages"`
-
-	PackageID  int64
-	ManifestID int64
-}
-
-type packageCountRow struct {
-	bun.BaseModel `bun:"package_counts,alias:package_counts"`
-
-	RegistryNumber int64
-	PackageID      int64
-	Images         int
-}
-
-// setImagePackages replaces which packages an image holds, and counts.
-func (db *DB) setImagePackages(ctx context.Context, registryNumber, manifestID int64, ids []int64) error {
-	var old []int64
-	err := db.write.NewRaw("SELECT package_id FROM image_packages WHERE manifest_id = ?", manifestID).Scan(ctx, &old)
-	if err != nil {
-		return notFound(err, "packages of an image")
-	}
-	changes := make(map[int64]int)
-	for _, id := range ids {
-		changes[id] = 1
-	}
-	for _, id := range old {
-		if changes[id] == 1 {
-			delete(changes, id)
-		} else {
-			changes[id] = -1
-		}
-	}
-	var gone []int64
-	var rows []imagePackageRow
-	for _, id := range slices.Sorted(maps.Keys(changes)) {
-		if changes[id] < 0 {
-			gone = append(gone, id)
-		} else {
-			rows = append(rows, imagePackageRow{PackageID: id, ManifestID: manifestID})
-		}
-	}
-	err = eachChunk(gone, func(chunk []int64) error {
-		r, err := db.write.NewRaw("DELETE FROM image_packages WHERE manifest_id = ? AND package_id IN (?)", manifestID, bun.List(chunk)).Exec(ctx)
-		return wrote(r, err, "packages of an image")
-	})
-	if err != nil {
-		return err
-	}
-	err = eachChunk(rows, func(chunk []imagePackageRow) error {
-		_, err := db.write.NewInsert().Model(&chunk).On("CONFLICT (package_id, manifest_id) DO NOTHING").Exec(ctx)
-		return conflict(err, "package of an image")
-	})
-	if err != nil {
-		return err
-	}
-	return db.addPackageCounts(ctx, registryNumber, changes)
-}
-
-// addPackageCounts changes how many images of a registry hold which packages.
-func (db *DB) addPackageCounts(ctx context.Context, registryNumber int64, changes map[int64]int) error {
-	rows := make([]packageCountRow, 0, len(changes))
-	for _, id := range slices.Sorted(maps.Keys(changes)) { // the order of locking
-		rows = append(rows, packageCountRow{RegistryNumber: registryNumber, PackageID: id, Images: changes[id]})
-	}
-	return eachChunk(rows, func(chunk []packageCountRow) error {
-		_, err := db.write.NewInsert().Model(&chunk).
-			On("CONFLICT (registry_number, package_id) DO UPDATE SET images = package_counts.images + excluded.images").Returning("NULL").Exec(ctx)
-		return conflict(err, "count of a package")
-	})
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -155,10 +154,8 @@ func (db *DB) forgetResults(ctx context.Context, manifests []int64) error {
 		}
 		changes[r.RegistryNumber][r.PackageID] = -r.Images
 	}
-	for _, number := range slices.Sorted(maps.Keys(changes)) {
-		if err := db.addPackageCounts(ctx, number, changes[number]); err != nil {
-			return err
-		}
+	if err := db.addPackageCounts(ctx, changes); err != nil {
+		return err
 	}
 	r, err := db.write.NewRaw(`INSERT INTO dead_manifests (manifest_id) SELECT manifest_id FROM scan_results WHERE manifest_id IN (?)
 		ON CONFLICT (manifest_id) DO NOTHING`, bun.List(manifests)).Exec(ctx)

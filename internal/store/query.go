@@ -67,6 +67,56 @@ func (db *DB) pattern(pattern string) (operator, text string) {
 	return "LIKE", strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%").Replace(pattern)
 }
 
+// contains appends to a query that a column has a text in it, whatever the case
+// of the letters a to z. The column is of the collation "C".
+func (db *DB) contains(q *bun.SelectQuery, column, text string) *bun.SelectQuery {
+	if text == "" {
+		return q
+	}
+	condition, args := db.containing(column, text)
+	return q.Where(condition, args...)
+}
+
+// containing is the condition of [DB.contains]. No text in the database has a
+// NUL, or is a match for one that is longer than a name.
+func (db *DB) containing(column, text string) (condition string, args []any) {
+	if len(text) > maxName || strings.IndexByte(text, 0) >= 0 {
+		return "FALSE", nil
+	}
+	operator := "ILIKE"
+	if db.sqlite {
+		operator = "LIKE" // it does not tell A from a
+	}
+	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text) + "%"
+	return `? ? ? ESCAPE '\'`, []any{bun.Safe(column), bun.Safe(operator), pattern}
+}
+
+// pairs returns numbers as the rows of a VALUES clause.
+func pairs(list [][2]int64) bun.Safe {
+	var b []byte
+	for i, p := range list {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = fmt.Appendf(b, "(%d, %d)", p[0], p[1])
+	}
+	return bun.Safe(b)
+}
+
+// A pager goes through a list, stretch by stretch, and tells which part of each
+// a page shows.
+type pager struct {
+	Page
+	passed int // rows of the stretches so far
+}
+
+// next goes on by a stretch of n rows.
+func (p *pager) next(n int) (part Page, shown bool) {
+	from, to := max(p.Offset-p.passed, 0), min(p.Offset+p.Limit-p.passed, n)
+	p.passed += n
+	return Page{Offset: from, Limit: to - from}, from < to
+}
+
 // in appends to a query that a column is one of some values, nil for any.
 func in[T any](q *bun.SelectQuery, column string, values []T) *bun.SelectQuery {
 	if values == nil {

@@ -269,6 +269,9 @@ func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
+		if err := tx.uncountSoftware(ctx, number); err != nil {
+			return err
+		}
 		// Table by table, which is several times faster than row by row, as the
 		// references would have it.
 		for _, query := range []string{

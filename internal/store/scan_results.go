@@ -37,6 +37,7 @@ type scanResultRow struct {
 // resultDocument is what of a result no query asks for, as JSON in a zstd frame.
 type resultDocument struct {
 	System   tidewaiter.System      `json:"system"`
+	Base     tidewaiter.System      `json:"base"`
 	Config   tidewaiter.ImageConfig `json:"config"`
 	Layers   []layerDocument        `json:"layers"`
 	Packages []packageDocument      `json:"packages"`
@@ -48,6 +49,10 @@ type layerDocument struct {
 	DiffID tidewaiter.Digest `json:"i"`
 	Size   int64             `json:"s"`
 	Step   int               `json:"b"`
+}
+
+func (d layerDocument) noun() tidewaiter.ImageLayer {
+	return tidewaiter.ImageLayer{Digest: d.Digest, DiffID: d.DiffID, Size: d.Size, Step: d.Step}
 }
 
 type packageDocument struct {
@@ -71,7 +76,7 @@ type cutDocument struct {
 const maxDocument = 256 << 20
 
 func encodeDocument(r tidewaiter.ImageResult) ([]byte, error) {
-	d := resultDocument{System: r.System, Config: r.Config}
+	d := resultDocument{System: r.System, Base: r.Base, Config: r.Config}
 	for _, l := range r.Layers {
 		d.Layers = append(d.Layers, layerDocument{l.Digest, l.DiffID, l.Size, l.Step})
 	}
@@ -124,6 +129,15 @@ type NewResult struct {
 	Hidden                 []HiddenFile
 }
 
+func (r NewResult) row(registryNumber int64, document []byte) scanResultRow {
+	return scanResultRow{
+		ManifestID: r.ManifestID, RegistryNumber: registryNumber, Complete: r.Complete, FailedCode: r.Code, Reason: r.Reason,
+		Extractors: r.Extractors, Scanned: micros(r.Scanned), ChainID: r.ChainID,
+		OSID: r.System.ID, OSVersion: r.System.VersionID, OSName: r.System.Name, EndOfLife: optionalMicros(r.EndOfLife),
+		Packages: len(r.Packages), Files: r.Files, FileBytes: r.FileBytes, LooseFiles: r.LooseFiles, Document: document,
+	}
+}
+
 // PutResult keeps what is known of an image, in the place of what was known
 // before. Errors: NotFound if the manifest is not there, or a layer.
 func (db *DB) PutResult(ctx context.Context, r NewResult) error {
@@ -136,64 +150,68 @@ func (db *DB) PutResult(ctx context.Context, r NewResult) error {
 		if err := tx.write.NewRaw("SELECT registry_number FROM manifests WHERE id = ?", r.ManifestID).Scan(ctx, &number); err != nil {
 			return notFound(err, "manifest")
 		}
-		row := scanResultRow{
-			ManifestID: r.ManifestID, RegistryNumber: number, Complete: r.Complete, FailedCode: r.Code, Reason: r.Reason,
-			Extractors: r.Extractors, Scanned: micros(r.Scanned), ChainID: r.ChainID,
-			OSID: r.System.ID, OSVersion: r.System.VersionID, OSName: r.System.Name, EndOfLife: optionalMicros(r.EndOfLife),
-			Packages: len(r.Packages), Files: r.Files, FileBytes: r.FileBytes, LooseFiles: r.LooseFiles, Document: document,
-		}
+		row := r.row(number, document)
 		if _, err := tx.write.NewRaw("DELETE FROM scan_results WHERE manifest_id = ?", r.ManifestID).Exec(ctx); err != nil {
 			return fmt.Errorf("write result: %w", err)
 		}
 		if _, err := tx.write.NewInsert().Model(&row).Exec(ctx); err != nil {
 			return conflict(err, "result of a scan")
 		}
-		if err := tx.putImageLayers(ctx, r); err != nil {
+		if err := tx.putImageLayers(ctx, number, r); err != nil {
 			return err
 		}
-		var ids []int64
-		for _, p := range r.Packages {
-			ids = append(ids, p.ID)
-		}
-		return tx.setImagePackages(ctx, number, r.ManifestID, ids)
+		return tx.setImagePackages(ctx, number, r.ManifestID, r.Packages)
 	})
 }
 
+type imageLayerRow struct {
+	bun.BaseModel `bun:"manifest_layers"`
+
+	ManifestID     int64
+	Position       int
+	LayerNumber    int64
+	RegistryNumber int64
+}
+
+type hiddenFileRow struct {
+	bun.BaseModel `bun:"hidden_files"`
+
+	ManifestID     int64
+	Position       int
+	Entry          int
+	LayerNumber    int64
+	RegistryNumber int64
+}
+
+// layerRows returns the layers of an image and what they hide, as they are kept.
+func (r NewResult) layerRows(registryNumber int64) (layers []imageLayerRow, hidden []hiddenFileRow) {
+	for i, n := range r.LayerNumbers {
+		layers = append(layers, imageLayerRow{ManifestID: r.ManifestID, Position: i, LayerNumber: n, RegistryNumber: registryNumber})
+	}
+	for _, h := range r.Hidden {
+		hidden = append(hidden, hiddenFileRow{
+			ManifestID: r.ManifestID, Position: h.Position, Entry: h.Entry, LayerNumber: r.LayerNumbers[h.Position], RegistryNumber: registryNumber,
+		})
+	}
+	return layers, hidden
+}
+
 // putImageLayers replaces the layers of an image, and what they hide.
-func (db *DB) putImageLayers(ctx context.Context, r NewResult) error {
+func (db *DB) putImageLayers(ctx context.Context, registryNumber int64, r NewResult) error {
 	for _, table := range []string{"manifest_layers", "hidden_files"} {
 		if _, err := db.write.NewRaw("DELETE FROM ? WHERE manifest_id = ?", bun.Ident(table), r.ManifestID).Exec(ctx); err != nil {
 			return fmt.Errorf("write layers of an image: %w", err)
 		}
 	}
-	type layer struct {
-		bun.BaseModel `bun:"manifest_layers"`
-		ManifestID    int64
-		Position      int
-		LayerNumber   int64
-	}
-	layers := make([]layer, 0, len(r.LayerNumbers))
-	for i, n := range r.LayerNumbers {
-		layers = append(layers, layer{ManifestID: r.ManifestID, Position: i, LayerNumber: n})
-	}
-	err := eachChunk(layers, func(chunk []layer) error {
+	layers, hidden := r.layerRows(registryNumber)
+	err := eachChunk(layers, func(chunk []imageLayerRow) error {
 		_, err := db.write.NewInsert().Model(&chunk).Exec(ctx)
 		return conflict(err, "layer of an image")
 	})
 	if err != nil {
 		return err
 	}
-	type hidden struct {
-		bun.BaseModel `bun:"hidden_files"`
-		ManifestID    int64
-		Position      int
-		Entry         int
-	}
-	files := make([]hidden, 0, len(r.Hidden))
-	for _, h := range r.Hidden {
-		files = append(files, hidden{ManifestID: r.ManifestID, Position: h.Position, Entry: h.Entry})
-	}
-	return eachChunk(files, func(chunk []hidden) error {
+	return eachChunk(hidden, func(chunk []hiddenFileRow) error {
 		_, err := db.write.NewInsert().Model(&chunk).Exec(ctx)
 		return conflict(err, "hidden file of an image")
 	})
@@ -225,12 +243,10 @@ func (db *DB) Result(ctx context.Context, manifestID int64) (tidewaiter.ImageRes
 	}
 	r := tidewaiter.ImageResult{
 		ManifestID: row.ManifestID, Complete: row.Complete, Code: row.FailedCode, Reason: row.Reason, Extractors: row.Extractors,
-		Scanned: optionalTime(row.Scanned), System: d.System, EndOfLife: optionalTime(row.EndOfLife),
+		Scanned: optionalTime(row.Scanned), System: d.System, Base: d.Base, EndOfLife: optionalTime(row.EndOfLife),
 		Files: row.Files, FileBytes: row.FileBytes, LooseFiles: row.LooseFiles, Config: d.Config,
 	}
-	for _, l := range d.Layers {
-		r.Layers = append(r.Layers, tidewaiter.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, Size: l.Size, Step: l.Step})
-	}
+	r.Layers = nouns(d.Layers, layerDocument.noun)
 	for _, c := range d.Cuts {
 		r.Cuts = append(r.Cuts, tidewaiter.ImageCut{Cut: tidewaiter.Cut{Path: c.Path, Code: c.Code, Reason: c.Reason}, Layer: c.Layer})
 	}

@@ -93,7 +93,7 @@ CREATE TABLE layer_files (
     size         BIGINT NOT NULL,
     PRIMARY KEY (layer_number, entry)
 ) WITHOUT ROWID;
-CREATE INDEX layer_files_name ON layer_files (name_id, layer_number);
+CREATE INDEX layer_files_name ON layer_files (name_id, layer_number, entry);
 
 -- What is known of an image of one platform: the last good result, or a partial
 -- one while there is none. document has its config, build steps, packages and
@@ -117,25 +117,30 @@ CREATE TABLE scan_results (
     loose_files     BIGINT  NOT NULL,
     document        BLOB    NOT NULL
 );
-CREATE INDEX scan_results_registry ON scan_results (registry_number, manifest_id, loose_files, packages);
+CREATE INDEX scan_results_registry ON scan_results (registry_number, manifest_id, loose_files);
 CREATE INDEX scan_results_chain ON scan_results (chain_id);
 
+-- registry_number is that of the manifest, here and below.
 CREATE TABLE manifest_layers (
-    manifest_id  BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
-    position     BIGINT NOT NULL,
-    layer_number BIGINT NOT NULL REFERENCES layers (number),
+    manifest_id     BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
+    position        BIGINT NOT NULL,
+    layer_number    BIGINT NOT NULL REFERENCES layers (number),
+    registry_number BIGINT NOT NULL,
     PRIMARY KEY (manifest_id, position)
-);
-CREATE INDEX manifest_layers_layer ON manifest_layers (layer_number);
+) WITHOUT ROWID;
+CREATE INDEX manifest_layers_layer ON manifest_layers (layer_number, registry_number, manifest_id, position);
 
 -- Files of an image's layers that belong to no package of theirs, and yet are
 -- not in the image, or belong to a package of it.
 CREATE TABLE hidden_files (
-    manifest_id BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
-    position    BIGINT NOT NULL,
-    entry       BIGINT NOT NULL,
+    manifest_id     BIGINT NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
+    position        BIGINT NOT NULL,
+    entry           BIGINT NOT NULL,
+    layer_number    BIGINT NOT NULL,
+    registry_number BIGINT NOT NULL,
     PRIMARY KEY (manifest_id, position, entry)
 ) WITHOUT ROWID;
+CREATE INDEX hidden_files_layer ON hidden_files (layer_number, entry, registry_number);
 
 -- Each version of a package once for all images. fingerprint is the SHA-256 of
 -- all other columns.
@@ -155,23 +160,48 @@ CREATE TABLE packages (
 CREATE UNIQUE INDEX packages_fingerprint ON packages (fingerprint);
 CREATE INDEX packages_name ON packages (name, id);
 
--- Which images hold a package. Their manifests may be gone by now:
--- dead_manifests has those whose rows are still to be removed.
+-- The files that say of packages that they are there.
+CREATE TABLE package_paths (
+    id   INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL
+);
+CREATE UNIQUE INDEX package_paths_path ON package_paths (path);
+
+-- Which images hold a package, by which file, and from which layer on: a position
+-- in manifest_layers. The largest table by far: hence its narrow columns. Manifests
+-- may be gone by now: dead_manifests has those whose rows are still to be removed.
 CREATE TABLE image_packages (
-    package_id  BIGINT NOT NULL,
-    manifest_id BIGINT NOT NULL,
-    PRIMARY KEY (package_id, manifest_id)
+    package_id      INTEGER NOT NULL,
+    registry_number INTEGER NOT NULL,
+    manifest_id     BIGINT  NOT NULL,
+    path_id         INTEGER NOT NULL,
+    origin          INTEGER NOT NULL,
+    PRIMARY KEY (package_id, registry_number, manifest_id)
 ) WITHOUT ROWID;
 CREATE INDEX image_packages_manifest ON image_packages (manifest_id);
 CREATE TABLE dead_manifests (
     manifest_id BIGINT NOT NULL PRIMARY KEY
 );
+
+-- How many images hold a package, by registry; and a package of that name, whatever
+-- its version, by enterprise project, each version that an image holds counted.
 CREATE TABLE package_counts (
-    registry_number BIGINT NOT NULL REFERENCES registries (number) ON DELETE CASCADE,
     package_id      BIGINT NOT NULL,
+    registry_number BIGINT NOT NULL REFERENCES registries (number) ON DELETE CASCADE,
     images          BIGINT NOT NULL,
-    PRIMARY KEY (registry_number, package_id)
+    PRIMARY KEY (package_id, registry_number)
 ) WITHOUT ROWID;
+CREATE INDEX package_counts_registry ON package_counts (registry_number);
+CREATE TABLE software_counts (
+    project_id            TEXT NOT NULL,
+    name                  TEXT NOT NULL,
+    enterprise_project_id TEXT NOT NULL,
+    images                BIGINT NOT NULL,
+    PRIMARY KEY (project_id, name, enterprise_project_id)
+) WITHOUT ROWID;
+
+-- Images are asked for by the id that clients show.
+CREATE INDEX manifests_image_id ON manifests (image_id);
 
 -- selection is JSON: which images. cursor is the id of the last image that was
 -- made an item of the task, all_there that the last one was. next_due is when
