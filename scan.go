@@ -23,7 +23,32 @@ type ScanTask struct {
 	// little by little.
 	Complete bool
 	NextDue  time.Time // with a rate limit: when the next image would be due
-	Failures []ScanFailure
+	Pace     ScanPace
+	Failures []ScanFailure // the first of them
+}
+
+// ScanPace is how many images of a task were looked into since some minutes
+// ago. Those that needed no look do not count.
+type ScanPace struct {
+	Since  time.Time
+	Images int
+}
+
+// Remaining estimates how long a task will take from now on, at its pace, and
+// no less than its rate limit allows. It is 0 if that is not known.
+func (t ScanTask) Remaining(now time.Time) time.Duration {
+	left := t.Total - t.Succeeded - t.Failed
+	if t.State != ScanRunning || left <= 0 {
+		return 0
+	}
+	var estimate time.Duration
+	if elapsed := now.Sub(t.Pace.Since); t.Pace.Images > 0 && elapsed > 0 {
+		estimate = time.Duration(float64(elapsed) * float64(left) / float64(t.Pace.Images))
+	}
+	if t.RateLimit > 0 {
+		estimate = max(estimate, time.Duration(left)*time.Hour/time.Duration(t.RateLimit))
+	}
+	return estimate
 }
 
 // What a scan looks for, as the contract's mask.

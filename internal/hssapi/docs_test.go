@@ -54,9 +54,6 @@ func TestCoveragePage(t *testing.T) {
 		if has[op.Name] {
 			state, n = "yes", n+1
 		}
-		if op.Name == "ListImageScanTask" {
-			state = "for synchronisations (`type=image_sync`)"
-		}
 		fmt.Fprintf(&b, "| %s | `%s %s` | %s |\n", op.Name, op.Method, op.Path, state)
 	}
 	compare(t, "api-coverage.md", fmt.Sprintf("# Operations of the contract\n\n"+

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/seal"
+	"github.com/tidewaiter/tidewaiter/internal/store"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
 
@@ -50,6 +52,7 @@ type house struct {
 	token     string // of the root user, for the project
 	sdk       *hss.HssClient
 
+	skew      atomic.Int64  // how far the clock of fleet and scans is ahead, in nanoseconds
 	log       *bytes.Buffer // of the gateway, at debug
 	cluster   tidewaiter.Cluster
 	key       *seal.Key // of the cluster
@@ -69,12 +72,13 @@ func newHouse(t *testing.T) *house {
 	h.root, err = h.id.Operator(t.Context(), "")
 	h.must(err)
 	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.fleet = fleet.New(fleet.Options{Store: db, Logger: log})
+	now := func() time.Time { return store.Now().Add(time.Duration(h.skew.Load())) }
+	h.fleet = fleet.New(fleet.Options{Store: db, Logger: log, Now: now})
 	t.Cleanup(h.fleet.Close)
 	h.inventory, err = inventory.New(inventory.Options{Store: db, Wake: h.fleet.Wake, Location: time.UTC, SyncAt: "off", Logger: log})
 	h.must(err)
 
-	h.scans = scan.New(scan.Options{Store: db, Wake: h.fleet.Wake, Extractors: extractors, Logger: log})
+	h.scans = scan.New(scan.Options{Store: db, Wake: h.fleet.Wake, Extractors: extractors, Now: now, Logger: log})
 
 	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: log})
 	h.must(err)
@@ -142,6 +146,9 @@ func (h *house) enrol(cluster tidewaiter.Cluster, name string, key *seal.Key) ti
 	h.must(err)
 	return c
 }
+
+// later moves the clock of fleet and scans on.
+func (h *house) later(d time.Duration) { h.skew.Add(int64(d)) }
 
 // lease takes work of a kind.
 func (h *house) lease(kind tidewaiter.WorkKind) (tidewaiter.Work, tidewaiter.Lease) {

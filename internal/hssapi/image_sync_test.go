@@ -178,7 +178,7 @@ func TestListImageScanTask(t *testing.T) {
 		t.Error("the task is not among those that have ended")
 	}
 	for query, message := range map[string]string{
-		"": "type", "type=scan": "type", "type=image_scan": "type: this release has no scan tasks yet",
+		"": "type", "type=scan": "type",
 		"type=image_sync&task_type=cycle": "task_type: it is one of scans", "type=image_sync&task_type=all": "task_type",
 		"type=image_sync&limit=5": "limit", "type=image_sync&limit=201": "limit", "type=image_sync&offset=-1": "offset",
 		"type=image_sync&create_time=4070880000001": "create_time", "type=image_sync&create_time=-1": "create_time", "type=image_sync&end_time=x": "end_time",

@@ -36,7 +36,7 @@ type ImageScanTaskInfo struct {
 	TaskName     string `json:"task_name"`
 	BeginTime    int64  `json:"begin_time" doc:"Milliseconds."`
 	EndTime      int64  `json:"end_time" doc:"Milliseconds; 0 while the task runs."`
-	RemainMin    int64  `json:"remain_min" doc:"0: not known."`
+	RemainMin    int64  `json:"remain_min" doc:"Minutes that a scan still takes, at its pace of the last minutes and with its rate limit; 0: not known, or over."`
 	TaskType     string `json:"task_type" enum:"cycle,manual,autoSync,manualSync"`
 	ImageType    string `json:"image_type" enum:"local,registry"`
 	TaskStatus   int32  `json:"task_status" doc:"-1 stopped, -2 timed out, -3 failed in all parts, 0 to 99 the progress in percent, 100 finished."`
@@ -48,9 +48,9 @@ type ImageScanTaskInfo struct {
 	TotalNum     int32  `json:"total_num"`
 	RiskyNum     int32  `json:"risky_num"`
 	SyncTaskType string `json:"sync_task_type,omitempty" doc:"Of a synchronisation: the same as task_type."`
-	FailedReason string `json:"failed_reason,omitempty"`
+	FailedReason string `json:"failed_reason,omitempty" doc:"Also what a scan waits for that does not come by itself."`
 
-	FailedImages []ImageScanTaskInfoFailedImages `json:"failed_images" nullable:"false"`
+	FailedImages []ImageScanTaskInfoFailedImages `json:"failed_images" nullable:"false" doc:"Up to 200; failed_num counts all."`
 }
 
 // ImageScanTaskInfoFailedImages is an image that a scan could not do.
@@ -62,7 +62,9 @@ type ImageScanTaskInfoFailedImages struct {
 	ImageVersion string `json:"image_version"`
 	Namespace    string `json:"namespace"`
 	RegistryType string `json:"registry_type" enum:"SwrPrivate,SwrShared,SwrEnterprise,Harbor,Jfrog,Other"`
-	FailedReason string `json:"failed_reason"`
+	FailedReason string `json:"failed_reason" doc:"Up to 128 characters."`
+	FailedCode   string `json:"failed_code" doc:"Beyond the contract: as in scan_failed_code of ListRegistryImages."`
+	FailedDetail string `json:"failed_detail" doc:"Beyond the contract: the whole reason."`
 }
 
 // taskNames are the names of sync tasks, by kind.
@@ -121,34 +123,54 @@ type listImageScanTaskOutput struct {
 }
 
 func (s *server) listImageScanTask(ctx context.Context, in *listImageScanTaskInput) (*listImageScanTaskOutput, error) {
-	if in.Type == "image_scan" {
-		return nil, tidewaiter.InvalidField("type", "this release has no scan tasks yet; use image_sync for the synchronisations")
-	}
-	if in.TaskType == "cycle" || in.TaskType == "manual" {
+	ofScans := in.TaskType == string(tidewaiter.CycleScan) || in.TaskType == string(tidewaiter.ManualScan)
+	if in.Type == "image_sync" && ofScans {
 		return nil, tidewaiter.InvalidField("task_type", "it is one of scans; with the type image_sync use autoSync or manualSync")
+	}
+	if in.Type == "image_scan" && in.TaskType != "" && !ofScans {
+		return nil, tidewaiter.InvalidField("task_type", "it is one of synchronisations; with the type image_scan use cycle or manual")
 	}
 	from, until, err := timeRange(in.CreateTime, in.EndTime, "create_time", "end_time")
 	if err != nil {
 		return nil, err
 	}
 	out := &listImageScanTaskOutput{}
-	out.Body.DataList = []ImageScanTaskInfo{}
-	filter := store.SyncTaskFilter{ID: in.TaskID, Kind: tidewaiter.SyncTaskKind(in.TaskType), CreatedFrom: value(from), EndedUntil: value(until)}
-	if in.TaskStatus != "" {
-		running := in.TaskStatus == "scanning"
-		filter.Running = &running
+	var total int
+	switch {
+	case in.GlobalImageType == "local": // of images on hosts, which this server does not look at
+	case in.Type == "image_scan":
+		out.Body.DataList, total, err = s.scanTasks(ctx, in, from, until)
+	default:
+		out.Body.DataList, total, err = s.syncTasks(ctx, in, from, until)
 	}
-	possible := in.GlobalImageType != "local" && (!in.ScanScope.Given || in.ScanScope.Value == 0)
-	if !possible || !filterByName(&filter, in.TaskName) {
-		return out, nil
-	}
-	found, total, err := s.inventory.SyncTasks(ctx, s.extent(ctx, "ListImageScanTask", in.InProject), filter, store.Page(in.Page))
 	if err != nil {
 		return nil, err
 	}
 	out.Body.TotalNum = count32(total)
-	out.Body.DataList = wireAll(found, wireSyncTask)
+	if out.Body.DataList == nil {
+		out.Body.DataList = []ImageScanTaskInfo{}
+	}
 	return out, nil
+}
+
+// running returns which tasks a task_status wants, nil for all.
+func (in *listImageScanTaskInput) running() *bool {
+	if in.TaskStatus == "" {
+		return nil
+	}
+	running := in.TaskStatus == "scanning"
+	return &running
+}
+
+// syncTasks lists synchronisations.
+func (s *server) syncTasks(ctx context.Context, in *listImageScanTaskInput, from, until *time.Time) ([]ImageScanTaskInfo, int, error) {
+	filter := store.SyncTaskFilter{ID: in.TaskID, Kind: tidewaiter.SyncTaskKind(in.TaskType), CreatedFrom: value(from), EndedUntil: value(until), Running: in.running()}
+	possible := !in.ScanScope.Given || in.ScanScope.Value == 0
+	if !possible || !filterByName(&filter, in.TaskName) {
+		return nil, 0, nil
+	}
+	found, total, err := s.inventory.SyncTasks(ctx, s.extent(ctx, "ListImageScanTask", in.InProject), filter, store.Page(in.Page))
+	return wireAll(found, wireSyncTask), total, err
 }
 
 // filterByName narrows the filter to the kinds of task whose name has the text,

@@ -80,6 +80,16 @@ func (s *Service) task(ctx context.Context, id string) (tidewaiter.ScanTask, err
 	return p.ScanTask, err
 }
 
+// Tasks returns a page of the tasks of an extent, and how many there are in all.
+func (s *Service) Tasks(ctx context.Context, e tidewaiter.Extent, f store.ScanTaskFilter, p store.Page) ([]tidewaiter.ScanTask, int, error) {
+	return s.store.ScanTasks(ctx, e, f, p)
+}
+
+// WaitsFor tells whether images of a task wait for a cluster.
+func (s *Service) WaitsFor(ctx context.Context, taskID, clusterID string) (bool, error) {
+	return s.store.WaitsFor(ctx, taskID, clusterID)
+}
+
 // expand makes the next images of a task its items, and queues the work that
 // they need.
 func (s *Service) expand(ctx context.Context, id string) error {

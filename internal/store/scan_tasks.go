@@ -35,6 +35,11 @@ type scanTaskRow struct {
 	Risky               int
 	Created             int64
 	Ended               int64
+	Looked              int
+	PaceTime            int64
+	PaceLooked          int
+	MarkTime            int64
+	MarkLooked          int
 }
 
 func (r scanTaskRow) noun() tidewaiter.ScanTask {
@@ -43,6 +48,7 @@ func (r scanTaskRow) noun() tidewaiter.ScanTask {
 		State: r.State, Scope: r.Scope, RateLimit: r.RateLimit, All: r.IsAll, Priority: r.Priority,
 		Created: fromMicros(r.Created), Ended: optionalTime(r.Ended),
 		Total: r.Total, Succeeded: r.Succeeded, Failed: r.Failed, Risky: r.Risky, Complete: r.AllThere, NextDue: optionalTime(r.NextDue),
+		Pace: tidewaiter.ScanPace{Since: fromMicros(r.PaceTime), Images: r.Looked - r.PaceLooked},
 	}
 }
 
@@ -52,7 +58,7 @@ func (db *DB) CreateScanTask(ctx context.Context, t tidewaiter.ScanTask, selecti
 	row := scanTaskRow{
 		ID: t.ID, ProjectID: t.ProjectID, EnterpriseProjectID: t.EnterpriseProjectID, Kind: t.Kind, PolicyID: t.PolicyID,
 		State: t.State, Scope: t.Scope, RateLimit: t.RateLimit, IsAll: t.All, Priority: t.Priority, Selection: selection,
-		Created: micros(t.Created), NextDue: optionalMicros(t.NextDue),
+		Created: micros(t.Created), NextDue: optionalMicros(t.NextDue), PaceTime: micros(t.Created), MarkTime: micros(t.Created),
 	}
 	_, err := db.write.NewInsert().Model(&row).Exec(ctx)
 	return conflict(err, "scan task")
@@ -164,6 +170,9 @@ func (db *DB) endItems(ctx context.Context, manifests []int64, o tidewaiter.Scan
 		if err := db.countItems(ctx, items, o); err != nil {
 			return err
 		}
+		if err := db.countLooked(ctx, items, now); err != nil {
+			return err
+		}
 		tasks := make(map[string]bool)
 		for _, i := range items {
 			tasks[i.TaskID] = true
@@ -209,6 +218,29 @@ func (db *DB) countItems(ctx context.Context, items []itemOfTask, o tidewaiter.S
 			ON CONFLICT (project_id, enterprise_project_id) DO UPDATE SET succeeded = scan_totals.succeeded + excluded.succeeded`, len(images), task).Exec(ctx)
 		if err != nil {
 			return wrote(r, err, "number of scans")
+		}
+	}
+	return nil
+}
+
+// paceWindow is after how long the pace of a task is measured anew.
+const paceWindow = 150 * time.Second
+
+// countLooked counts images of tasks that somebody has looked into.
+func (db *DB) countLooked(ctx context.Context, items []itemOfTask, now time.Time) error {
+	byTask := make(map[string]int)
+	for _, i := range items {
+		byTask[i.TaskID]++
+	}
+	at, window := micros(now), paceWindow.Microseconds()
+	for _, task := range slices.Sorted(maps.Keys(byTask)) {
+		r, err := db.write.NewRaw(`UPDATE scan_tasks SET looked = looked + ?0,
+			pace_time = CASE WHEN ?1 - mark_time >= ?2 THEN mark_time ELSE pace_time END,
+			pace_looked = CASE WHEN ?1 - mark_time >= ?2 THEN mark_looked ELSE pace_looked END,
+			mark_looked = CASE WHEN ?1 - mark_time >= ?2 THEN looked ELSE mark_looked END,
+			mark_time = CASE WHEN ?1 - mark_time >= ?2 THEN ?1 ELSE mark_time END WHERE id = ?3`, byTask[task], at, window, task).Exec(ctx)
+		if err != nil {
+			return wrote(r, err, "scan task")
 		}
 	}
 	return nil

@@ -206,6 +206,9 @@ CREATE INDEX manifests_image_id ON manifests (image_id);
 -- selection is JSON: which images. cursor is the id of the last image that was
 -- made an item of the task, all_there that the last one was. next_due is when
 -- the next image may be scanned, with a rate limit.
+-- looked counts the images that somebody had to look into. It was pace_looked
+-- at pace_time, some minutes ago, and mark_looked at mark_time, which takes the
+-- place of the former once it is some minutes ago itself.
 CREATE TABLE scan_tasks (
     id                    TEXT    NOT NULL PRIMARY KEY,
     project_id            TEXT    NOT NULL,
@@ -226,7 +229,12 @@ CREATE TABLE scan_tasks (
     failed                BIGINT  NOT NULL,
     risky                 BIGINT  NOT NULL,
     created               BIGINT  NOT NULL,
-    ended                 BIGINT  NOT NULL
+    ended                 BIGINT  NOT NULL,
+    looked                BIGINT  NOT NULL,
+    pace_time             BIGINT  NOT NULL,
+    pace_looked           BIGINT  NOT NULL,
+    mark_time             BIGINT  NOT NULL,
+    mark_looked           BIGINT  NOT NULL
 );
 CREATE INDEX scan_tasks_project ON scan_tasks (project_id, created);
 CREATE INDEX scan_tasks_state ON scan_tasks (state);
