@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/component"
+	"github.com/tidewaiter/tidewaiter/internal/eol"
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
@@ -84,7 +85,7 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("inventory: %w", err), db.Close())
 	}
-	scans := scan.New(scan.Options{Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), Logger: log})
+	scans := scan.New(scan.Options{Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), EndOfLife: eol.Of, Logger: log})
 	return &state{db: db, identity: id, fleet: f, inventory: inv, scans: scans}, nil
 }
 
