@@ -30,10 +30,19 @@ type Extractor interface {
 
 // Input is a file for an extractor.
 type Input struct {
-	Path string
-	Mode fs.FileMode
-	Size int64
+	Path    string
+	Mode    fs.FileMode
+	Size    int64
+	Nesting Nesting
 	io.ReaderAt
+}
+
+// Nesting bounds what a file costs that is an archive, with all that is in it. A
+// zero field stands for the extractor's default. More leaves a cut of code [CutNesting].
+type Nesting struct {
+	Depth   int   // archives within archives
+	Bytes   int64 // that are unpacked
+	Entries int   // of all the archives
 }
 
 // Found is what an extractor found in one file. The caller fills in the path.

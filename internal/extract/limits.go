@@ -20,6 +20,10 @@ type Limits struct {
 	HeldBytes  int64 // of all files held in memory at one time: 32 MiB
 	SpoolBytes int64 // of a wanted file in the spool, of which there is one at a time: 1 GiB
 
+	NestedDepth   int   // archives within an archive of Java, within one another: 10
+	NestedBytes   int64 // that are unpacked of such a file: 4 GiB
+	NestedEntries int   // of all archives in such a file: 500,000
+
 	ZstdWindow uint64        // bytes of memory that a zstd frame may ask for: 64 MiB
 	Packages   int           // of a layer: 100,000
 	Owned      int           // paths of a layer that packages say are theirs: 1,000,000; more leave a note, no cut
@@ -42,6 +46,11 @@ func (l Limits) withDefaults() Limits {
 		HeldFile:   cmp.Or(l.HeldFile, 16<<20),
 		HeldBytes:  max(cmp.Or(l.HeldBytes, 32<<20), cmp.Or(l.HeldFile, 16<<20)),
 		SpoolBytes: cmp.Or(l.SpoolBytes, 1<<30),
+
+		NestedDepth:   cmp.Or(l.NestedDepth, 10),
+		NestedBytes:   cmp.Or(l.NestedBytes, 4<<30),
+		NestedEntries: cmp.Or(l.NestedEntries, 500_000),
+
 		ZstdWindow: max(cmp.Or(l.ZstdWindow, 64<<20), 1<<10),
 		Packages:   cmp.Or(l.Packages, 100_000),
 		Owned:      cmp.Or(l.Owned, 1_000_000),

@@ -150,7 +150,10 @@ func (p *pool) extract(ctx context.Context, j job, w want) outcome {
 			_ = recover() // hostile bytes, and other people's parsers
 			done <- o
 		}()
-		found, err := p.extractors[w.extractor].Extract(ctx, Input{Path: w.path, Mode: j.mode, Size: j.size, ReaderAt: l})
+		found, err := p.extractors[w.extractor].Extract(ctx, Input{
+			Path: w.path, Mode: j.mode, Size: j.size, ReaderAt: l,
+			Nesting: Nesting{p.limits.NestedDepth, p.limits.NestedBytes, p.limits.NestedEntries},
+		})
 		o = outcome{found: found}
 		switch {
 		case err != nil && ctx.Err() != nil:

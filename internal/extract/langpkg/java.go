@@ -1,6 +1,7 @@
 package langpkg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ var _ extract.Extractor = Java{}
 // NewJava returns the extractor.
 func NewJava() Java {
 	return Java{
-		limits: javaLimits{nesting: 10, entries: maxEntries, inflated: 2 << 30, held: 48 << 20, wanted: 10_000},
+		limits: javaLimits{nesting: 10, entries: maxEntries, inflated: 4 << 30, held: 48 << 20, wanted: 10_000},
 		hold:   make(chan struct{}, 1),
 	}
 }
@@ -52,7 +53,7 @@ const maxEntries = 500_000
 func (Java) Name() string { return "java/archive" }
 
 // Version implements [extract.Extractor].
-func (Java) Version() int { return 1 }
+func (Java) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (Java) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -61,7 +62,11 @@ func (Java) Wants(name string, mode fs.FileMode, size int64) bool {
 
 // Extract implements [extract.Extractor].
 func (e Java) Extract(ctx context.Context, f extract.Input) (extract.Found, error) {
-	w := &jarWalk{limits: e.limits, stopped: ctx.Err, done: ctx.Done(), list: parse.NewList(e.Name()), hold: e.hold}
+	limits := e.limits
+	limits.nesting = cmp.Or(f.Nesting.Depth, limits.nesting)
+	limits.inflated = cmp.Or(f.Nesting.Bytes, limits.inflated)
+	limits.entries = cmp.Or(f.Nesting.Entries, limits.entries)
+	w := &jarWalk{limits: limits, stopped: ctx.Err, done: ctx.Done(), list: parse.NewList(e.Name()), hold: e.hold}
 	err := w.archive(f, f.Size, f.Path, nil)
 	if w.holding {
 		<-e.hold
