@@ -23,6 +23,10 @@ const (
 // the lowest first. Layers that cannot be had, as they are encrypted or not in
 // the registry, are cuts. Errors are those of reading, and of the context.
 func (i *Image) Facts(ctx context.Context, o extract.Options) ([]tidewaiter.LayerFacts, error) {
+	return i.facts(ctx, o, maxFacts)
+}
+
+func (i *Image) facts(ctx context.Context, o extract.Options, most int) ([]tidewaiter.LayerFacts, error) {
 	if problem := i.Problem(); problem != "" {
 		return nil, invalid("%s", problem)
 	}
@@ -44,7 +48,7 @@ func (i *Image) Facts(ctx context.Context, o extract.Options) ([]tidewaiter.Laye
 		}
 		first[key] = n
 		// Those that come next are under way while this one is waited for.
-		for ; next < len(all) && len(pending) < parallel && weight < maxFacts; next++ {
+		for ; next < len(all) && len(pending) < parallel && weight < most; next++ {
 			if i.seen(next) {
 				continue
 			}

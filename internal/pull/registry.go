@@ -17,6 +17,10 @@ func openRegistry(ctx context.Context, target string, o Options) (*Source, error
 	if err != nil || strings.Contains(target, "://") {
 		return nil, tidewaiter.InvalidField("image", "is neither a file or folder that exists, nor the name of an image; write host/path:tag or host/path@sha256:…")
 	}
+	repository := ref.Context().RepositoryStr()
+	if problem := registry.CheckRepository(repository); problem != "" {
+		return nil, tidewaiter.InvalidField("image", "cannot be in a registry: %s", problem)
+	}
 	config, err := o.config(ctx, ref.Context())
 	if err != nil {
 		return nil, err
@@ -25,7 +29,6 @@ func openRegistry(ctx context.Context, target string, o Options) (*Source, error
 	if err != nil {
 		return nil, err
 	}
-	repository := ref.Context().RepositoryStr()
 	s := &Source{Kind: "registry", close: func() error { client.Close(); return nil }}
 	if s.Images, s.Others, err = o.pull(ctx, client, repository, ref.Identifier()); err != nil {
 		client.Close()
