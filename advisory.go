@@ -152,3 +152,15 @@ const (
 	// ecosystem does not know. What cannot be compared counts as affected.
 	ByUnreadableRange MatchReason = "unreadable range"
 )
+
+// MatchGap says why the list of matches of a package may lack some: what has
+// one is not known to be clean.
+type MatchGap string
+
+// The gaps.
+const (
+	NoGap        MatchGap = ""
+	GapVersion   MatchGap = "version"   // there is none, or the order of the ecosystem does not know it
+	GapEcosystem MatchGap = "ecosystem" // there are no advisories about the ecosystem or the release
+	GapRelease   MatchGap = "release"   // nobody knows of which release of which distribution it is
+)

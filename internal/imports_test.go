@@ -76,6 +76,7 @@ var mayImport = map[string][]string{
 	"internal/eol":    {},
 
 	// From advisories to what is known about a version of a package.
+	"internal/advisory":         {"internal/advisory/version"},
 	"internal/advisory/osv":     {},
 	"internal/advisory/version": {},
 
@@ -116,7 +117,8 @@ var dependencies = []dependency{
 	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "internal/extract", "cmd/scan-component"}},
 	{"github.com/pandatix/go-cvss", "scores of CVSS vectors: that of 4.0 hangs on tables of the specification, and the module has no others with it",
 		[]string{"internal/advisory/osv"}},
-	{"github.com/klauspost/compress", "gzip and zstd of layers, results of scans", []string{"internal/store", "internal/extract", "internal/extract/codec", "internal/extract/extracttest", "internal/extract/ospkg"}},
+	{"go.etcd.io/bbolt", "the index of advisories: a B+ tree in a file, mapped into memory and read by key", []string{"internal/advisory"}},
+	{"github.com/klauspost/compress", "gzip and zstd of layers, results of scans, advisories", []string{"internal/advisory", "internal/store", "internal/extract", "internal/extract/codec", "internal/extract/extracttest", "internal/extract/ospkg"}},
 
 	{"github.com/uptrace/bun", "one query text for both databases", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/pgdialect", "bun on PostgreSQL", []string{"internal/store"}},

@@ -1,0 +1,225 @@
+package advisory
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/advisory/version"
+)
+
+// Rules counts the changes of what matches mean. What was matched by other
+// rules has to be matched again, whether its advisories changed or not.
+const Rules = 100*version.Revision + 1
+
+// Result is what is known about a version of a package.
+type Result struct {
+	Matches []tidewaiter.Match // in the order of the ids of their advisories
+	Gap     tidewaiter.MatchGap
+}
+
+// Match returns the advisories that are about a version of a package. Packages
+// of a distribution are judged by its release, those of languages by themselves.
+func (x *Index) Match(p tidewaiter.Package, release tidewaiter.Release) (Result, error) {
+	subjects, gap := subjectsOf(p, release)
+	result := Result{Gap: gap}
+	err := x.view(func(tx *bolt.Tx) error {
+		m := matching{
+			packages:   tx.Bucket([]byte(bucketPackages)),
+			advisories: tx.Bucket([]byte(bucketAdvisories)),
+			stale:      x.stale,
+		}
+		known := gap == tidewaiter.GapRelease
+		for i := range subjects {
+			s := &subjects[i]
+			known = known || x.meta.Ecosystems[s.ecosystem] > 0
+			if err := m.ask(s); err != nil {
+				return err
+			}
+			if s.gap != tidewaiter.NoGap {
+				result.Gap = s.gap
+			}
+		}
+		if !known {
+			result.Gap = tidewaiter.GapEcosystem
+		}
+		result.Matches = m.found
+		return nil
+	})
+	slices.SortStableFunc(result.Matches, func(a, b tidewaiter.Match) int { return strings.Compare(a.AdvisoryID, b.AdvisoryID) })
+	return result, err
+}
+
+// matching collects the matches of one package.
+type matching struct {
+	packages, advisories *bolt.Bucket
+	stale                bool
+	content              content
+	found                []tidewaiter.Match
+	asked                []asked
+}
+
+// asked is what a subject was told: the rank of its ecosystem, and the entries
+// about it.
+type asked struct {
+	rank    int
+	entries []byte
+}
+
+// ask looks for advisories about a subject.
+func (m *matching) ask(s *subject) error {
+	entries := m.packages.Get([]byte(s.ecosystem + keySeparator + s.name))
+	if entries == nil {
+		return nil
+	}
+	if s.version == "" {
+		s.gap = tidewaiter.GapVersion
+		return nil
+	}
+	s.makeKey()
+	if !s.understood {
+		s.gap = tidewaiter.GapVersion
+	}
+	settled := m.settled(s.rank)
+	d := decoder{rest: entries}
+	for len(d.rest) > 0 {
+		e := readEntry(&d)
+		if d.bad {
+			return errDamaged
+		}
+		if tidewaiter.VendorStand(e.stand) == tidewaiter.NotAffected || settled[string(e.id)] {
+			continue
+		}
+		if n := len(m.found); n > 0 && m.found[n-1].AdvisoryID == string(e.id) {
+			continue // of two entries of one advisory, which stand side by side
+		}
+		m.content.read(&e.rest)
+		if e.rest.bad {
+			return errDamaged
+		}
+		if m.stale {
+			m.content.renew(s.order)
+		}
+		if held, reason := m.content.holds(s); reason != "" {
+			if err := m.add(s, &e, held, reason); err != nil {
+				return err
+			}
+		}
+	}
+	m.asked = append(m.asked, asked{s.rank, entries})
+	return nil
+}
+
+// settled returns the ids of the advisories at which there is no need to look
+// any more: those that are matched, and those of which an ecosystem has spoken
+// that comes first.
+func (m *matching) settled(rank int) map[string]bool {
+	if len(m.asked) == 0 {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for i := range m.found {
+		ids[m.found[i].AdvisoryID] = true
+	}
+	for _, a := range m.asked {
+		d := decoder{rest: a.entries}
+		for a.rank < rank && len(d.rest) > 0 {
+			e := readEntry(&d)
+			ids[string(e.id)] = true
+		}
+	}
+	return ids
+}
+
+// holds tells why an entry is about a version, if it is, and which of its
+// ranges says so.
+func (c *content) holds(s *subject) (*line, tidewaiter.MatchReason) {
+	var unsure *line
+	for i := range c.lines {
+		l := &c.lines[i]
+		key, understood := s.keyFor(l)
+		affected, sure := l.holds(key)
+		switch {
+		case affected && sure && understood:
+			return l, tidewaiter.ByRange
+		case affected && unsure == nil:
+			unsure = l
+		}
+	}
+	for i := range c.listed {
+		if bytes.Equal(c.listed[i].key, s.key) {
+			return nil, tidewaiter.ByVersion
+		}
+	}
+	if unsure != nil {
+		return unsure, tidewaiter.ByUnreadableRange
+	}
+	return nil, ""
+}
+
+// add takes a match down.
+func (m *matching) add(s *subject, e *entry, held *line, reason tidewaiter.MatchReason) error {
+	record := m.advisories.Get(e.id)
+	d := decoder{rest: record}
+	h := readHead(&d)
+	if record == nil || d.bad {
+		return errDamaged
+	}
+	match := tidewaiter.Match{
+		AdvisoryID: string(e.id),
+		Aliases:    h.aliases,
+		Upstream:   h.upstream,
+		Kind:       h.kind,
+		Severity:   h.severity,
+		Ecosystem:  cmp.Or(string(e.ecosystem), s.ecosystem),
+		Name:       cmp.Or(string(e.name), s.name),
+		Version:    s.version,
+		Fixed:      m.content.fixes(s),
+		Urgency:    string(e.urgency),
+		Reason:     reason,
+	}
+	if own, ok := severityOf(m.content.severities.severities(), match.AdvisoryID); ok {
+		match.Severity = own
+	}
+	if held != nil {
+		match.Range = slices.Concat(eventsOf(held.events), eventsOf(held.limits))
+	}
+	switch stand := tidewaiter.VendorStand(e.stand); {
+	case len(match.Fixed) > 0:
+		match.Status = tidewaiter.MatchFixable
+	case stand == tidewaiter.WillNotFix:
+		match.Status = tidewaiter.MatchIgnored
+	case stand == tidewaiter.FixDeferred:
+		match.Status = tidewaiter.MatchDeferred
+	default:
+		match.Status = tidewaiter.MatchAffected
+	}
+	m.found = append(m.found, match)
+	return nil
+}
+
+// fixes returns the versions after the subject's in which it is fixed, the
+// nearest first.
+func (c *content) fixes(s *subject) []string {
+	var later []happening
+	for i := range c.lines {
+		key, _ := s.keyFor(&c.lines[i])
+		for _, h := range c.lines[i].events {
+			if h.kind&eventMask == eventFixed && bytes.Compare(h.key, key) > 0 {
+				later = append(later, h)
+			}
+		}
+	}
+	slices.SortStableFunc(later, func(a, b happening) int { return bytes.Compare(a.key, b.key) })
+	var versions []string
+	for _, h := range later {
+		if v := string(h.version); !slices.Contains(versions, v) {
+			versions = append(versions, v)
+		}
+	}
+	return versions
+}
