@@ -188,18 +188,19 @@ func (s *ownedSet) mark(files []tidewaiter.File) {
 // owns tells whether a path is in the set, by its own name or by the one that it
 // has where /bin is a link to /usr/bin, and likewise the folders of libraries.
 func (s *ownedSet) owns(file string) bool {
-	if s.has(0, file) {
+	if s.has(0, file, false) {
 		return true
 	}
 	if below, ok := strings.CutPrefix(file, "usr/"); ok {
-		return isMerged(below) && s.has(0, below)
+		return isMerged(below) && s.has(0, below, false)
 	}
-	return isMerged(file) && s.has(hashName("usr"), file)
+	usr := hashName("usr")
+	return isMerged(file) && s.has(usr, file, contains(s.folders, usr))
 }
 
-// has tells whether a path beneath a folder is in the set.
-func (s *ownedSet) has(at pathHash, rest string) bool {
-	within := false
+// has tells whether a path beneath a folder is in the set. within says that it
+// is if nothing says otherwise.
+func (s *ownedSet) has(at pathHash, rest string, within bool) bool {
 	for {
 		part, below, more := strings.Cut(rest, "/")
 		if at = hashName(part).in(at, 1); !more {

@@ -140,6 +140,7 @@ func checkOwned(t rapid.TB, facts tidewaiter.LayerFacts, contents map[string]str
 func FuzzOwned(f *testing.F) {
 	f.Add("usr/lib/a.list", "+../bin/x\n+/bin/y\n*../share\n", "usr/bin/x")
 	f.Add("a.list", "*.\n+..\n*/\n+./../a//b/../c\n", "a")
+	f.Add("x.list", "*usr\n", "bin")
 	f.Add("opt/node_modules/a/x.list", "*.\npackage 1\n", "opt/node_modules/a/node_modules/b/c")
 	f.Fuzz(func(t *testing.T, list, body, file string) {
 		if !strings.HasSuffix(list, ".list") || strings.ContainsAny(body, "\r!") || len(list)+len(file) > 180 || len(body) > 1<<16 {
