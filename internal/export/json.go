@@ -106,7 +106,7 @@ func JSON(w io.Writer, source, kind string, images []Image) error {
 		Tool: jsonTool{Name: "tidewaiter", Version: tidewaiter.Version},
 	}
 	for i := range images {
-		report.Tool.Extractors = images[i].Extractors
+		report.Tool.Extractors = first(report.Tool.Extractors, images[i].Extractors)
 		report.Images = append(report.Images, images[i].json())
 	}
 	var b bytes.Buffer
