@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -28,7 +29,7 @@ var _ extract.Extractor = Perl{}
 func (Perl) Name() string { return "perl/cpanm" }
 
 // Version implements [extract.Extractor].
-func (Perl) Version() int { return 2 }
+func (Perl) Version() int { return 3 }
 
 // Wants implements [extract.Extractor].
 func (Perl) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -51,6 +52,10 @@ func (e Perl) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 	// Name is that of the main module (Foo::Bar), Dist that of the archive
 	// (Foo-Bar-1.0), by which a distribution is known.
 	p := tidewaiter.Package{Ecosystem: "CPAN", Type: "cpan", Version: string(install.Version)}
+	// A version that looks like a number may be one in JSON, where 1.10 is 1.1.
+	if version := distVersion.FindString(string(install.Dist)); p.Version == "" && version != "" {
+		p.Version = version[1:]
+	}
 	if p.Name = strings.TrimSuffix(string(install.Dist), "-"+p.Version); p.Name == string(install.Dist) {
 		p.Name = strings.ReplaceAll(string(install.Name), "::", "-")
 	}
@@ -71,6 +76,9 @@ func (e Perl) Extract(_ context.Context, f extract.Input) (extract.Found, error)
 	}
 	return list.Found(), nil
 }
+
+// distVersion is what follows the name in that of an archive.
+var distVersion = regexp.MustCompile(`-v?[0-9][^-]*(-TRIAL[0-9]*)?$`)
 
 // PerlFiles reads which files belong to distributions of Perl: a file .packlist
 // for each, with a path on each line, and one for Perl itself.
