@@ -2,6 +2,9 @@
 // operating systems. A layer is read once, as a stream, and never written:
 // decompressor, tar reader, hashes and extractors work on the same bytes.
 //
+// Files are hashed as they are. What is in an archive within a layer is no file
+// of the image, and no fact; of archives of Java it is said what packages they hold.
+//
 // Layers are hostile. Every limit that is hit leaves a [tidewaiter.Cut], and
 // an image with one is never called clean.
 package extract

@@ -140,6 +140,7 @@ func TestHostileArchives(t *testing.T) {
 		want []string
 	}{
 		{"old sparse", join(oldSparse, end()), []string{"entry sparse.list"}},
+		{"PAX sparse 0.0", join(pax(extracttest.File("sparse.list", "x"), "GNU.sparse.size", "99999999999", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "0", "GNU.sparse.numbytes", "1"), end()), []string{"entry sparse.list"}},
 		{"PAX sparse 0.1", join(pax(extracttest.File("sparse.list", "x"), "GNU.sparse.size", "99999999999", "GNU.sparse.numblocks", "1", "GNU.sparse.map", "0,1"), end()), []string{"entry sparse.list"}},
 		{"PAX sparse 1.0", join(pax(extracttest.File("sparse.list", "1\n0\n1\n"+strings.Repeat("\x00", 506)+"x"),
 			"GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "sparse.list", "GNU.sparse.realsize", "9223372036854775807"), end()), []string{"entry sparse.list"}},

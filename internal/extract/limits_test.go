@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -265,7 +266,18 @@ func TestLimitsBoundMemory(t *testing.T) {
 				}
 				_, _ = w.Write(end())
 			})
-		}, 64, "", extract.Limits{}},
+		}, 96, "", extract.Limits{}},
+		{"a PAX record of a gigabyte", func() io.Reader {
+			return stream(func(w io.Writer) {
+				file(w, "x", 0)
+				_, _ = w.Write(raw(extracttest.Entry{Header: tar.Header{Typeflag: tar.TypeXHeader, Name: "x", Size: 1 << 30}}))
+				for range 1 << 10 {
+					_, _ = io.WriteString(w, big)
+				}
+				_, _ = w.Write(raw(extracttest.File("x", "")))
+				_, _ = w.Write(end())
+			})
+		}, 16, extract.CutEntry, extract.Limits{}},
 		{"whiteouts without end", func() io.Reader {
 			return stream(func(w io.Writer) {
 				for i := range 110_000 {
@@ -273,7 +285,7 @@ func TestLimitsBoundMemory(t *testing.T) {
 				}
 				_, _ = w.Write(end())
 			})
-		}, 24, extract.CutLayerSize, extract.Limits{Entries: 100_000}},
+		}, 48, extract.CutLayerSize, extract.Limits{Entries: 100_000}},
 		{"paths without end", func() io.Reader {
 			return stream(func(w io.Writer) {
 				for i := range 5_000 {
@@ -282,7 +294,7 @@ func TestLimitsBoundMemory(t *testing.T) {
 				}
 				_, _ = w.Write(end())
 			})
-		}, 32, extract.CutLayerSize, extract.Limits{TextBytes: 16 << 20}},
+		}, 64, extract.CutLayerSize, extract.Limits{TextBytes: 16 << 20}},
 		{"archives within archives", func() io.Reader {
 			return bytes.NewReader(extracttest.Tar(t, extracttest.File("a.jar", manyJars)))
 		}, 64, "", extract.Limits{}},
@@ -306,6 +318,9 @@ func TestLimitsBoundMemory(t *testing.T) {
 				t.Errorf("it took %d MiB, want no more than %d; cuts %.500v", took>>20, c.limit, facts.Cuts)
 			}
 			runtime.KeepAlive(facts)
+			if left, err := os.ReadDir(o.SpoolDir); err != nil || len(left) > 0 {
+				t.Errorf("the folder for the spool has %v, %v", left, err)
+			}
 		})
 	}
 }

@@ -80,6 +80,11 @@ func TestDeepJSON(t *testing.T) {
 		{langpkg.PHP{}, "vendor/composer/installed.json", deep},
 		{langpkg.Conda{}, "conda-meta/a.json", `{"name":` + deep},
 		{langpkg.Perl{}, ".meta/a/install.json", deep},
+		{langpkg.Perl{}, ".meta/a/install.json", `{"provides":` + deep},
+		{langpkg.Node{}, "node_modules/a/package.json", `{"bin":` + deep},
+		{langpkg.Conda{}, "conda-meta/a.json", `{"files":` + deep},
+		{langpkg.RustBinary{}, "bin/a", string(rustProgram(t, `{"packages":[{"name":`+deep))},
+		{langpkg.RustBinary{}, "bin/a", string(rustProgram(t, `{"x":`+deep))},
 	} {
 		found, err := test.e.Extract(context.Background(), input(test.path, []byte(test.text)))
 		if err == nil && len(found.Cuts) == 0 {
@@ -109,9 +114,13 @@ func fuzz(f *testing.F, name string) {
 	}
 	sample := samples(f)[name]
 	f.Add(sample.Body)
+	fuzzExtractor(f, e, sample.Path)
+}
+
+func fuzzExtractor(f *testing.F, e extract.Extractor, path string) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		began := time.Now()
-		found, err := e.Extract(context.Background(), input(sample.Path, content))
+		found, err := e.Extract(context.Background(), input(path, content))
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -132,12 +141,26 @@ func fuzz(f *testing.F, name string) {
 func FuzzPython(f *testing.F)      { fuzz(f, "python/dist") }
 func FuzzPythonFiles(f *testing.F) { fuzz(f, "python/files") }
 func FuzzPerlFiles(f *testing.F)   { fuzz(f, "perl/files") }
-func FuzzConda(f *testing.F)       { fuzz(f, "conda/meta") }
-func FuzzNode(f *testing.F)        { fuzz(f, "node/package") }
-func FuzzRust(f *testing.F)        { fuzz(f, "rust/binary") }
-func FuzzJava(f *testing.F)        { fuzz(f, "java/archive") }
-func FuzzDotNet(f *testing.F)      { fuzz(f, "dotnet/deps") }
-func FuzzRuby(f *testing.F)        { fuzz(f, "ruby/gem") }
-func FuzzPHP(f *testing.F)         { fuzz(f, "php/composer") }
-func FuzzPerl(f *testing.F)        { fuzz(f, "perl/cpanm") }
-func FuzzR(f *testing.F)           { fuzz(f, "r/description") }
+
+// FuzzJavaStream has archives in an archive, of which next to nothing may be held.
+func FuzzJavaStream(f *testing.F) {
+	inner := jar(f, pom("a", "b", "1"), entry{name: "c.jar", content: string(jar(f, manifest("Implementation-Version: 1")))})
+	f.Add(jar(f, entry{name: "lib/a.jar", content: string(inner)}))
+	f.Add(jar(f, entry{name: "lib/a.jar", content: string(inner), stored: true}))
+	fuzzExtractor(f, langpkg.NewSmallJava(1<<20, 64, 1000), "a.war")
+}
+
+func FuzzEgg(f *testing.F) {
+	f.Add(jar(f, entry{name: "EGG-INFO/PKG-INFO", content: "Name: a\nVersion: 1\n"}))
+	fuzzExtractor(f, langpkg.Python{}, "site-packages/a.egg")
+}
+
+func FuzzConda(f *testing.F)  { fuzz(f, "conda/meta") }
+func FuzzNode(f *testing.F)   { fuzz(f, "node/package") }
+func FuzzRust(f *testing.F)   { fuzz(f, "rust/binary") }
+func FuzzJava(f *testing.F)   { fuzz(f, "java/archive") }
+func FuzzDotNet(f *testing.F) { fuzz(f, "dotnet/deps") }
+func FuzzRuby(f *testing.F)   { fuzz(f, "ruby/gem") }
+func FuzzPHP(f *testing.F)    { fuzz(f, "php/composer") }
+func FuzzPerl(f *testing.F)   { fuzz(f, "perl/cpanm") }
+func FuzzR(f *testing.F)      { fuzz(f, "r/description") }

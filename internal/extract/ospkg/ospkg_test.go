@@ -304,3 +304,36 @@ func FuzzRPM(f *testing.F) {
 	f.Add(unzipped(f, "rpm/Packages.gz"))
 	fuzz(f, ospkg.RPM{}, "var/lib/rpm/Packages")
 }
+
+func FuzzRPMSQLite(f *testing.F) {
+	f.Add(unzipped(f, "rpm/rpmdb.sqlite.gz"))
+	fuzz(f, ospkg.RPM{}, "var/lib/rpm/rpmdb.sqlite")
+}
+
+// FuzzRPMHeader has a header in a database that is whole.
+func FuzzRPMHeader(f *testing.F) {
+	f.Add(header("a", "1", "2", 3))
+	f.Add(index([]entry{{1000, 6, "a\x00", 1}, {1001, 6, "1\x00", 1}, {1116, 4, numbers(0, 0), 2}, {1117, 8, "ls\x00env\x00", 2}, {1118, 8, "/usr/bin/\x00", 1}}))
+	f.Add(index([]entry{{1000, 6, "a\x00", 1}, {1001, 6, "1\x00", 1}, {1027, 8, "/etc/passwd\x00", 1}}))
+	f.Fuzz(func(t *testing.T, h []byte) {
+		if len(h) > 1<<20 {
+			return
+		}
+		found, err := ospkg.RPM{}.Extract(t.Context(), input("usr/lib/sysimage/rpm/Packages.db", ndb(t, h)))
+		if err != nil || len(found.Packages)+len(found.Cuts) == 0 && len(h) > 0 {
+			t.Errorf("%d bytes: %d packages, cuts %v, %v", len(h), len(found.Packages), found.Cuts, err)
+		}
+	})
+}
+
+// TestDeepManifest nests values a million deep.
+func TestDeepManifest(t *testing.T) {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wall := w.EncodeAll([]byte(`{"kind":`+strings.Repeat("[", 1_000_000)), nil)
+	if _, err := (ospkg.Chisel{}).Extract(t.Context(), input("var/lib/chisel/manifest.wall", wall)); err == nil {
+		t.Error("JSON of a million levels is read without a word")
+	}
+}
