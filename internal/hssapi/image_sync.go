@@ -89,8 +89,7 @@ func (s *server) synchronizeWish(ctx context.Context, extent tidewaiter.Extent, 
 }
 
 func (s *server) registriesOfType(ctx context.Context, extent tidewaiter.Extent, t tidewaiter.RegistryType) ([]string, error) {
-	const all = 1000 // a project has at most 100
-	found, _, err := s.inventory.Registries(ctx, extent, store.RegistryFilter{Types: []tidewaiter.RegistryType{t}}, store.Page{Limit: all})
+	found, _, err := s.inventory.Registries(ctx, extent, store.RegistryFilter{Types: []tidewaiter.RegistryType{t}}, store.Page{Limit: maxRegistries})
 	if err != nil {
 		return nil, err
 	}

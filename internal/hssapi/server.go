@@ -66,6 +66,8 @@ func Register(api *gateway.API, o Options) {
 	s.registerRegistryImages()
 	s.registerScanTasks()
 	s.registerManualScans()
+	s.registerScanPolicies()
+	s.registerScanStatistics()
 	s.registerClusters()
 	for _, op := range Operations() {
 		if !s.built[op.Name] {

@@ -18,6 +18,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var swept time.Time
 	for {
+		s.try(ctx, "scheduled scans could not be started", s.runPolicies)
 		s.try(ctx, "scan tasks could not be gone on with", s.expandAll)
 		s.try(ctx, "scan tasks could not be stopped", s.stopAll)
 		s.try(ctx, "exhausted scans could not be ended", s.failExhausted)

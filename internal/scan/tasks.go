@@ -49,22 +49,14 @@ func (s *Service) Create(ctx context.Context, e tidewaiter.Extent, w Wish) (tide
 	if len(first) == 0 && w.Kind == tidewaiter.ManualScan {
 		return tidewaiter.ScanTask{}, tidewaiter.Errorf(tidewaiter.NotFound, "there is no image to scan: none fits what was asked for; synchronise the registries first, or look at ListRegistryImages")
 	}
-	now := s.now()
-	task := tidewaiter.ScanTask{
-		ID: store.NewID(), ProjectID: e.ProjectID, EnterpriseProjectID: w.EnterpriseProjectID, Kind: w.Kind, PolicyID: w.PolicyID,
-		State: tidewaiter.ScanRunning, Scope: w.Scope, RateLimit: w.RateLimit, All: w.All, Created: now, Priority: tidewaiter.SweepPriority, NextDue: now,
+	task, selection, err := s.newTask(e, w)
+	if err != nil {
+		return tidewaiter.ScanTask{}, err
 	}
-	switch {
-	case w.Kind == tidewaiter.CycleScan:
-		task.Priority = tidewaiter.CyclePriority
-	case last && len(first) <= personsImages:
+	if w.Kind == tidewaiter.ManualScan && last && len(first) <= personsImages {
 		task.Priority = tidewaiter.PersonPriority
 	}
-	selection, err := json.Marshal(selectionDocument{e, w.Selection.Filter, w.Selection.IDs})
-	if err != nil {
-		return tidewaiter.ScanTask{}, fmt.Errorf("write selection: %w", err)
-	}
-	if err := s.store.CreateScanTask(ctx, task, string(selection)); err != nil {
+	if err := s.store.CreateScanTask(ctx, task, selection); err != nil {
 		return tidewaiter.ScanTask{}, err
 	}
 	// From here on Run would do the rest, after any breakdown.
@@ -73,6 +65,23 @@ func (s *Service) Create(ctx context.Context, e tidewaiter.Extent, w Wish) (tide
 	}
 	s.nudge()
 	return s.task(ctx, task.ID)
+}
+
+// newTask returns the task of a wish, and how it keeps which images it is about.
+func (s *Service) newTask(e tidewaiter.Extent, w Wish) (tidewaiter.ScanTask, string, error) {
+	now := s.now()
+	task := tidewaiter.ScanTask{
+		ID: store.NewID(), ProjectID: e.ProjectID, EnterpriseProjectID: w.EnterpriseProjectID, Kind: w.Kind, PolicyID: w.PolicyID,
+		State: tidewaiter.ScanRunning, Scope: w.Scope, RateLimit: w.RateLimit, All: w.All, Created: now, Priority: tidewaiter.SweepPriority, NextDue: now,
+	}
+	if w.Kind == tidewaiter.CycleScan {
+		task.Priority = tidewaiter.CyclePriority
+	}
+	selection, err := json.Marshal(selectionDocument{e, w.Selection.Filter, w.Selection.IDs})
+	if err != nil {
+		return task, "", fmt.Errorf("write selection: %w", err)
+	}
+	return task, string(selection), nil
 }
 
 func (s *Service) task(ctx context.Context, id string) (tidewaiter.ScanTask, error) {
@@ -88,6 +97,17 @@ func (s *Service) Tasks(ctx context.Context, e tidewaiter.Extent, f store.ScanTa
 // WaitsFor tells whether images of a task wait for a cluster.
 func (s *Service) WaitsFor(ctx context.Context, taskID, clusterID string) (bool, error) {
 	return s.store.WaitsFor(ctx, taskID, clusterID)
+}
+
+// Statistics returns how many images of an extent have which risk, and how many
+// scans have succeeded, ever.
+func (s *Service) Statistics(ctx context.Context, e tidewaiter.Extent) (store.ImageRisks, int, error) {
+	risks, err := s.store.CountRisks(ctx, e)
+	if err != nil {
+		return risks, 0, err
+	}
+	scans, err := s.store.CountScans(ctx, e)
+	return risks, scans, err
 }
 
 // expand makes the next images of a task its items, and queues the work that

@@ -15,6 +15,7 @@ type ImageFilter struct {
 	ID                       int64
 	Namespace, Name, Tag     string
 	RegistryID, RegistryName string
+	RegistryIDs              []string // nil for all
 	Types                    []tidewaiter.RegistryType
 	InstanceID, InstanceName string // of SWR enterprise edition
 

@@ -94,7 +94,7 @@ func (db *DB) newImageList(ctx context.Context, e tidewaiter.Extent, f ImageFilt
 	q := extent(db.read.NewSelect().Table("registries"), e).
 		Column("number", "id", "project_id", "enterprise_project_id", "name", "type", "address").
 		ColumnExpr("CASE type WHEN ? THEN settings ELSE '' END AS settings", tidewaiter.RegistrySwrEnterprise)
-	q = db.like(in(q, "type", f.Types), "name", f.RegistryName)
+	q = db.like(in(in(q, "type", f.Types), "id", f.RegistryIDs), "name", f.RegistryName)
 	if f.RegistryID != "" {
 		q = q.Where("id = ?", f.RegistryID)
 	}
