@@ -1,10 +1,12 @@
 package langpkg
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -24,7 +26,7 @@ var _ extract.Extractor = DotNet{}
 func (DotNet) Name() string { return "dotnet/deps" }
 
 // Version implements [extract.Extractor].
-func (DotNet) Version() int { return 1 }
+func (DotNet) Version() int { return 2 }
 
 // Wants implements [extract.Extractor].
 func (DotNet) Wants(name string, mode fs.FileMode, size int64) bool {
@@ -42,8 +44,17 @@ func (e DotNet) Extract(_ context.Context, f extract.Input) (extract.Found, erro
 		return extract.Found{}, nil // some other file of that name: WordPress has such
 	}
 	dec := json.NewDecoder(text)
+	var assets []dotNetAsset
+	ours := make(map[string]bool) // the libraries that are packages
 	err := parse.Members(dec, func(name string) error {
-		if name != "libraries" {
+		switch name {
+		case "targets":
+			var targets json.RawMessage
+			err := dec.Decode(&targets)
+			assets = dotNetAssets(targets)
+			return err
+		case "libraries":
+		default:
 			return parse.Skip(dec)
 		}
 		return parse.Members(dec, func(library string) error {
@@ -64,11 +75,60 @@ func (e DotNet) Extract(_ context.Context, f extract.Input) (extract.Found, erro
 				return nil
 			}
 			list.Add(tidewaiter.Package{Ecosystem: "NuGet", Type: "nuget", Name: name, Version: version})
+			ours[library] = true
 			return nil
 		})
 	})
+	for _, a := range assets {
+		if ours[a.library] {
+			a.own(list.Owned())
+		}
+	}
 	if err != nil {
 		return list.Found(), fmt.Errorf("read .deps.json: %w", err)
 	}
 	return list.Found(), nil
+}
+
+// A dotNetAsset is a file that a library brings, as the path in its package.
+type dotNetAsset struct{ library, name string }
+
+// maxAssets is how many of them are kept of a file.
+const maxAssets = 100_000
+
+// dotNetAssets reads targets: for each framework, for each library, the files
+// that are loaded. What is of another form names none.
+func dotNetAssets(targets []byte) []dotNetAsset {
+	var assets []dotNetAsset
+	dec := json.NewDecoder(bytes.NewReader(targets))
+	_ = parse.Members(dec, func(string) error {
+		return parse.Members(dec, func(library string) error {
+			return parse.Members(dec, func(kind string) error {
+				switch kind {
+				case "runtime", "native", "resources", "runtimeTargets":
+				default:
+					return parse.Skip(dec)
+				}
+				return parse.Members(dec, func(name string) error {
+					if len(assets) < maxAssets {
+						assets = append(assets, dotNetAsset{library, name})
+					}
+					return parse.Skip(dec)
+				})
+			})
+		})
+	})
+	return assets
+}
+
+// own adds where the file of a package may be beside the list: publishing a
+// program puts those that it needs itself into its own folder, those for one
+// language beneath it, and leaves those for other platforms where they were.
+func (a dotNetAsset) own(owned *extract.Owned) {
+	folder, file := path.Split(a.name)
+	owned.File(file)
+	if folder != "" {
+		owned.File(path.Base(folder) + "/" + file)
+		owned.File(a.name)
+	}
 }
