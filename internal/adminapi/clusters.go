@@ -27,6 +27,8 @@ func (s *server) registerClusters() {
 		"Make a cluster, and the command that starts its first scan component"), s.createCluster)
 	gateway.Register(s.api, inProject("ShowCluster", http.MethodGet, one, clusterPermission("get"),
 		"Show a cluster with its scan components"), s.showCluster)
+	gateway.Register(s.api, inProject("UpdateCluster", http.MethodPatch, one, clusterPermission("set"),
+		"Change what a scan may cost in a cluster"), s.updateCluster)
 	gateway.Register(s.api, inProject("DeleteCluster", http.MethodDelete, one, clusterPermission("set"),
 		"Delete a cluster that no registry uses, with its scan components"), s.deleteCluster)
 	gateway.Register(s.api, inProject("CreateClusterToken", http.MethodPost, one+"/tokens", clusterPermission("set"),
@@ -51,6 +53,7 @@ type Cluster struct {
 	KeyChanges int64              `json:"key_changes" doc:"How often the key was changed."`
 	Online     int                `json:"online" doc:"Components that take work."`
 	Components []ClusterComponent `json:"components" nullable:"false"`
+	Limits     ScanLimits         `json:"limits" doc:"What a scan may cost, where that is not the default."`
 	Created    string             `json:"created"`
 }
 
@@ -98,7 +101,7 @@ type CreatedCluster struct {
 func wireCluster(c fleet.State) Cluster {
 	w := Cluster{
 		ID: c.ID, Name: c.Name, Kind: string(c.Kind), ProjectID: c.ProjectID, Status: string(c.Status), Advice: c.Advice,
-		Key: c.Recipient, KeyChanges: c.KeyEpoch, Components: []ClusterComponent{}, Created: wireTime(c.Created),
+		Key: c.Recipient, KeyChanges: c.KeyEpoch, Components: []ClusterComponent{}, Limits: ScanLimits(c.Limits), Created: wireTime(c.Created),
 	}
 	for _, p := range c.Components {
 		w.Components = append(w.Components, ClusterComponent{

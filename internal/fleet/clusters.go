@@ -93,6 +93,22 @@ func (s *Service) Cluster(ctx context.Context, id string) (State, error) {
 	return s.state(c, components), nil
 }
 
+// ChangeLimits changes what scans of a cluster may cost. Errors: NotFound,
+// Invalid.
+func (s *Service) ChangeLimits(ctx context.Context, id string, change func(*tidewaiter.ScanLimits)) error {
+	return s.db.Tx(ctx, func(tx *store.DB) error {
+		c, err := tx.Cluster(ctx, id)
+		if err != nil {
+			return err
+		}
+		change(&c.Limits)
+		if err := c.Limits.Check(); err != nil {
+			return err
+		}
+		return tx.SetClusterLimits(ctx, id, c.Limits)
+	})
+}
+
 // DeleteCluster removes a cluster with its components, which hear that they
 // are unknown. Errors: NotFound; Conflict while a registry uses it, and for the
 // cluster inside the server.

@@ -45,7 +45,7 @@ func TestFirstComponentBringsTheKey(t *testing.T) {
 		got := one.hello(nil)
 		want := protocol.HelloResponse{
 			Protocol: protocol.Newest, ClusterID: w.cluster.ID, ClusterName: "harbour", ClusterRecipient: one.key.Recipient(),
-			HeartbeatSeconds: 15, LeaseSeconds: 60, ServerVersion: tidewaiter.Version,
+			HeartbeatSeconds: 4, LeaseSeconds: 60, ServerVersion: tidewaiter.Version,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			w.Errorf("hello (-want +got):\n%s", diff)
