@@ -11,8 +11,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory/version"
 )
@@ -21,7 +19,6 @@ import (
 // so that its memory does not grow with the advisories, but for their severities.
 type Builder struct {
 	folder    string
-	packer    *zstd.Encoder
 	documents *sorter // by id, and of one id the last one first
 	record    encoder
 }
@@ -54,16 +51,12 @@ const (
 
 // NewBuilder returns a builder that works in a folder, and leaves the index
 // there. Close it.
-func NewBuilder(folder string) (*Builder, error) {
-	packer, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<16), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return nil, err
-	}
-	return &Builder{folder: folder, packer: packer, documents: newSorter(folder)}, nil
+func NewBuilder(folder string) *Builder {
+	return &Builder{folder: folder, documents: newSorter(folder)}
 }
 
 // Close gives back what the builder has taken, but for the index.
-func (b *Builder) Close() error { return errors.Join(b.documents.close(), b.packer.Close()) }
+func (b *Builder) Close() error { return b.documents.close() }
 
 // Add takes an advisory. Of two with one id the one counts that was changed last.
 func (b *Builder) Add(a tidewaiter.Advisory) error {
@@ -71,7 +64,7 @@ func (b *Builder) Add(a tidewaiter.Advisory) error {
 	h.severity, _ = severityOf(a.Severities, a.ID)
 	e := b.record[:0]
 	h.append(&e)
-	appendTail(&e, b.packer, &a)
+	appendTail(&e, &a)
 	e.number(uint64(len(a.Affected)))
 	for i := range a.Affected {
 		affected := &a.Affected[i]
@@ -98,7 +91,7 @@ func (b *Builder) Finish(ctx context.Context) (built Built, err error) {
 	if c.file, err = newIndexFile(b.folder); err != nil {
 		return Built{}, err
 	}
-	for _, step := range []func() error{c.writeAdvisories, c.writePackages, c.writeFingerprints, c.writeAliases, c.writeMeta} {
+	for _, step := range []func() error{c.writeAdvisories, c.writeTexts, c.writePackages, c.writeFingerprints, c.writeAliases, c.writeMeta} {
 		if err := step(); err != nil {
 			return Built{}, err
 		}
@@ -112,7 +105,8 @@ type compiler struct {
 	folder       string
 	meta         Meta
 	known        severities
-	chosen       *spool  // documents, one for each id
+	chosen       *spool // documents, one for each id
+	texts        *blockWriter
 	entries      *sorter // by the key of the package
 	aliases      *sorter
 	fingerprints *spool
@@ -130,6 +124,9 @@ func (c *compiler) close() error {
 		if s != nil {
 			errs = append(errs, s.close())
 		}
+	}
+	if c.texts != nil {
+		errs = append(errs, c.texts.close())
 	}
 	if c.file != nil {
 		errs = append(errs, c.file.discard())
@@ -169,10 +166,13 @@ func (c *compiler) chooseDocuments(documents *sorter) (err error) {
 }
 
 // writeAdvisories writes advisories, and sorts what they say by package.
-func (c *compiler) writeAdvisories() error {
+func (c *compiler) writeAdvisories() (err error) {
 	c.entries, c.aliases = newSorter(c.folder), newSorter(c.folder)
 	w, err := c.file.bucket(bucketAdvisories)
 	if err != nil {
+		return err
+	}
+	if c.texts, err = newBlockWriter(c.folder); err != nil {
 		return err
 	}
 	var record, key, value encoder
@@ -185,11 +185,9 @@ func (c *compiler) writeAdvisories() error {
 		if h.severity.Method == "" {
 			h.severity = c.known.find(&h)
 		}
-		tail := d.bytes()
 		record = record[:0]
 		h.append(&record)
-		record.bytes(tail)
-		if err := w.put(id, record); err != nil {
+		if err := errors.Join(w.put(id, record), c.texts.add(id, d.bytes())); err != nil {
 			return err
 		}
 		for _, names := range [][]string{h.aliases, h.upstream} {
@@ -219,6 +217,15 @@ func (c *compiler) writeAdvisories() error {
 		return nil
 	})
 	return errors.Join(err, w.close())
+}
+
+// writeTexts writes what people read of advisories.
+func (c *compiler) writeTexts() error {
+	w, err := c.file.bucket(bucketTexts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.texts.each(w.put), w.close())
 }
 
 // writePackages writes what is known about each package.

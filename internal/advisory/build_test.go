@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,10 +21,7 @@ import (
 // build builds an index of advisories in a new folder.
 func build(t testing.TB, list ...tidewaiter.Advisory) advisory.Built {
 	t.Helper()
-	b, err := advisory.NewBuilder(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := advisory.NewBuilder(t.TempDir())
 	for _, a := range list {
 		if err := b.Add(a); err != nil {
 			t.Fatal(err)
@@ -146,6 +144,24 @@ func TestAdvisory(t *testing.T) {
 	}
 }
 
+// TestEachAdvisory finds each of many, of which dozens are packed together.
+func TestEachAdvisory(t *testing.T) {
+	list := many(3000)
+	list[1500].Details = strings.Repeat("long ", 6000)
+	x := open(t, build(t, list...))
+	for _, want := range list {
+		got, err := x.Advisory(want.ID)
+		if err != nil || got.Details != want.Details || got.ID != want.ID {
+			t.Fatalf("%s: %+v, %v", want.ID, got, err)
+		}
+	}
+	for _, id := range []string{"", "A", "T-000000a", "T-9"} {
+		if _, err := x.Advisory(id); tidewaiter.KindOf(err) != tidewaiter.NotFound {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
 // TestOpenRefuses has files that are not what they should be.
 func TestOpenRefuses(t *testing.T) {
 	built := build(t, many(100)...)
@@ -191,10 +207,7 @@ func flipMeta(content []byte) []byte {
 // TestFinishLeavesNothing cancels, and takes the folder away.
 func TestFinishLeavesNothing(t *testing.T) {
 	folder := t.TempDir()
-	b, err := advisory.NewBuilder(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := advisory.NewBuilder(folder)
 	for _, a := range many(100) {
 		if err := b.Add(a); err != nil {
 			t.Fatal(err)

@@ -18,7 +18,8 @@ import (
 // The buckets of an index.
 const (
 	bucketMeta         = "meta"
-	bucketAdvisories   = "advisories"   // by id: head and tail
+	bucketAdvisories   = "advisories"   // by id: head
+	bucketTexts        = "texts"        // by id of the first: blocks of tails
 	bucketPackages     = "packages"     // by the key of the package: entries
 	bucketFingerprints = "fingerprints" // by the key of the package: what names its entries
 	bucketAliases      = "aliases"      // alias, 0, id

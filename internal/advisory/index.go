@@ -60,12 +60,12 @@ func (x *Index) open(path string, f *os.File) (err error) {
 	if err != nil {
 		return tidewaiter.Wrap(tidewaiter.Conflict, err, "this is no index of advisories")
 	}
-	x.unpacker, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxTail))
+	x.unpacker, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlock))
 	if err != nil {
 		return err
 	}
 	return x.view(func(tx *bolt.Tx) error {
-		for _, name := range []string{bucketMeta, bucketAdvisories, bucketPackages, bucketFingerprints, bucketAliases} {
+		for _, name := range []string{bucketMeta, bucketAdvisories, bucketTexts, bucketPackages, bucketFingerprints, bucketAliases} {
 			if tx.Bucket([]byte(name)) == nil {
 				return tidewaiter.Errorf(tidewaiter.Conflict, "this is no index of advisories")
 			}
@@ -119,11 +119,7 @@ func (x *Index) view(read func(tx *bolt.Tx) error) (err error) {
 // are of kind [tidewaiter.NotFound].
 func (x *Index) Advisory(id string) (a tidewaiter.Advisory, err error) {
 	err = x.view(func(tx *bolt.Tx) error {
-		record := tx.Bucket([]byte(bucketAdvisories)).Get([]byte(id))
-		if record == nil {
-			return tidewaiter.Errorf(tidewaiter.NotFound, "there is no advisory of that id")
-		}
-		a, err = readAdvisory(id, record, x.unpacker)
+		a, err = readAdvisory(tx, id, x.unpacker)
 		return err
 	})
 	return a, err
@@ -147,7 +143,7 @@ func aliasKey(name string, id []byte) []byte {
 	return append(append([]byte(name), 0), id...)
 }
 
-// verify reads all of the index, and counts.
+// verify reads what matches need, and counts.
 func (x *Index) verify(ctx context.Context) error {
 	var found Meta
 	var c content
@@ -155,7 +151,7 @@ func (x *Index) verify(ctx context.Context) error {
 		if err := tx.Bucket([]byte(bucketAdvisories)).ForEach(func(_, record []byte) error {
 			found.Advisories++
 			d := decoder{rest: record}
-			if readHead(&d); d.bad {
+			if readHead(&d); d.bad || len(d.rest) > 0 {
 				return errors.New("an advisory cannot be read")
 			}
 			return ctx.Err()
