@@ -60,18 +60,19 @@ func hold(ctx context.Context, tx *store.DB, l tidewaiter.Lease) (h held, err er
 
 // Describe returns what a scan that was just leased is about, less the
 // registry, and notes that it is under way. Errors: Conflict if the image is
-// gone by now.
+// gone by now; then it has failed.
 func (s *Service) Describe(ctx context.Context, w tidewaiter.Work) (registryID string, p protocol.Scan, err error) {
 	id, err := store.ManifestOfWork(w)
 	if err != nil {
 		return "", p, err
 	}
+	gone := false
 	err = s.store.Tx(ctx, func(tx *store.DB) error {
 		m, repository, err := tx.Manifest(ctx, id)
-		if err != nil || repository == "" {
-			if err == nil || lostRace(err) {
-				return errLost()
-			}
+		if gone = repository == "" && (err == nil || lostRace(err)); gone {
+			return tx.EndScan(ctx, w.ID, id, goneOutcome(), s.now())
+		}
+		if err != nil {
 			return err
 		}
 		cluster, err := tx.Cluster(ctx, w.ClusterID)
@@ -82,6 +83,9 @@ func (s *Service) Describe(ctx context.Context, w tidewaiter.Work) (registryID s
 		p = protocol.Scan{Repository: repository, Digest: m.Digest, Limits: protocol.ScanLimits(cluster.Limits)}
 		return tx.BeginScan(ctx, id)
 	})
+	if err == nil && gone {
+		err = errLost()
+	}
 	return registryID, p, err
 }
 

@@ -25,6 +25,7 @@ func (s *Service) Run(ctx context.Context) error {
 		if now := time.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
 			s.try(ctx, "stranded scans could not be queued", s.requeueStranded)
+			s.try(ctx, "the waiting for images that are gone could not be ended", s.endOrphaned)
 			s.try(ctx, "old rows of scans could not be removed", s.sweep)
 		}
 		select {
@@ -126,13 +127,14 @@ func (s *Service) requeueStranded(ctx context.Context) error {
 			return err
 		}
 		err = s.store.Tx(ctx, func(tx *store.DB) error {
-			if err := tx.LockScans(ctx, list); err != nil {
+			locked, err := tx.LockScans(ctx, list)
+			if err != nil {
 				return err
 			}
 			now := s.now()
 			var works []tidewaiter.Work
 			var manifests []int64
-			for _, i := range list {
+			for _, i := range locked {
 				if i.WorkID == "" {
 					works = append(works, newWork(i, tidewaiter.SweepPriority, now))
 				}
@@ -147,6 +149,24 @@ func (s *Service) requeueStranded(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// endOrphaned ends the waiting for images that are gone.
+func (s *Service) endOrphaned(ctx context.Context) error {
+	for {
+		list, err := s.store.OrphanedScans(ctx, batch)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		if err := s.store.EndItems(ctx, list, goneOutcome(), s.now()); err != nil || len(list) < batch {
+			return err
+		}
+	}
+}
+
+// goneOutcome is what is said of an image that is in no registry any more.
+func goneOutcome() tidewaiter.ScanOutcome {
+	return tidewaiter.ScanOutcome{Failed: true, Code: tidewaiter.FailNotFound, Reason: "the image is no longer in the registry, or its tag stands for another one by now; scan it again"}
 }
 
 // sweep removes what is old.

@@ -113,26 +113,27 @@ func (s *Service) Statistics(ctx context.Context, e tidewaiter.Extent) (store.Im
 // expand makes the next images of a task its items, and queues the work that
 // they need.
 func (s *Service) expand(ctx context.Context, id string) error {
+	p, err := s.store.ScanTaskProgress(ctx, id)
+	if err != nil || p.State != tidewaiter.ScanRunning || p.Complete {
+		return err
+	}
+	var d selectionDocument
+	if err := json.Unmarshal([]byte(p.Selection), &d); err != nil {
+		return fmt.Errorf("read selection of scan task %q: %w", id, err)
+	}
+	images, last, err := s.store.SelectImages(ctx, d.Extent, store.Selection{Filter: d.Filter, IDs: d.IDs}, p.Cursor)
+	if err != nil {
+		return err
+	}
 	wake := make(map[string]bool)
-	err := s.store.Tx(ctx, func(tx *store.DB) error {
+	err = s.store.Tx(ctx, func(tx *store.DB) error {
 		clear(wake)
-		p, err := tx.ScanTaskProgress(ctx, id)
-		if err != nil || p.State != tidewaiter.ScanRunning || p.Complete {
-			return err
-		}
-		var d selectionDocument
-		if err := json.Unmarshal([]byte(p.Selection), &d); err != nil {
-			return fmt.Errorf("read selection of scan task %q: %w", id, err)
-		}
-		images, last, err := tx.SelectImages(ctx, d.Extent, store.Selection{Filter: d.Filter, IDs: d.IDs}, p.Cursor)
+		locked, err := tx.LockScans(ctx, images)
 		if err != nil {
 			return err
 		}
-		if err := tx.LockScans(ctx, images); err != nil {
-			return err
-		}
 		x := expansion{service: s, task: p.ScanTask, due: p.NextDue, now: s.now(), queued: make(map[int64]string)}
-		for _, i := range images {
+		for _, i := range locked {
 			x.add(i)
 		}
 		for _, w := range x.works {
@@ -219,7 +220,11 @@ func refusal(i store.ScanImage) tidewaiter.ScanOutcome {
 
 // write writes an expansion.
 func (x *expansion) write(ctx context.Context, tx *store.DB, from store.ScanProgress, last bool) error {
-	if err := tx.BeginScans(ctx, x.works, x.joined, x.task.Priority, x.now); err != nil {
+	due := x.now
+	if x.task.RateLimit > 0 {
+		due = time.Time{} // who joins with a rate limit makes nothing quicker
+	}
+	if err := tx.BeginScans(ctx, x.works, x.joined, x.task.Priority, due); err != nil {
 		return err
 	}
 	if err := tx.RefreshScans(ctx, x.fresh, x.now); err != nil {

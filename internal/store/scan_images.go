@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -41,51 +42,38 @@ const imagesAtOnce = 500
 // are not among them.
 func (db *DB) SelectImages(ctx context.Context, e tidewaiter.Extent, s Selection, after int64) (list []ScanImage, last bool, err error) {
 	s.Filter.WithGone = false
-	l, err := db.newImageList(ctx, e, s.Filter)
-	if err != nil {
-		return nil, false, err
-	}
-	facets := newFacetFilter(s.Filter)
-	numbers := make([]int64, len(l.registries))
-	for i, r := range l.registries {
-		numbers[i] = r.Number
-	}
-	for len(list) == 0 && !last {
-		var rows []struct {
-			ScanImage
-			Facet facet
+	err = db.snapshot(ctx, func(tx *DB) error {
+		l, err := tx.newImageList(ctx, e, s.Filter)
+		if err != nil {
+			return err
 		}
-		q := db.read.NewSelect().TableExpr("images AS i").Join("JOIN manifests AS m ON m.id = i.manifest_id").
+		g := l.group(newFacetFilter(s.Filter), false)
+		q := tx.read.NewSelect().TableExpr("images AS i").Join("JOIN manifests AS m ON m.id = i.manifest_id").
 			Join("JOIN registries AS g ON g.number = i.registry_number").
-			ColumnExpr("i.id, i.manifest_id, g.id AS registry_id, g.cluster_id, m.kind, m.reason, i.facet").
-			Where("i.registry_number IN (?) AND i.id > ?", bun.List(numbers), after)
+			ColumnExpr("i.id, i.manifest_id, g.id AS registry_id, g.cluster_id, m.kind, m.reason").
+			Where("i.registry_number IN (?) AND i.id > ?", bun.List(g.numbers()), after)
+		switch {
+		case g.plain:
+			q = q.Where("i.facet < ?", facetGone)
+		case g.facets != nil:
+			q = q.Where("i.facet IN (?)", bun.List(g.facets))
+		}
 		if s.IDs != nil {
 			q = q.Where("i.id IN (?)", bun.List(s.IDs))
 		}
-		q = db.whereImage(q, s.Filter)
+		q = tx.whereImage(q, s.Filter)
 		if s.Filter.ofRepository() {
-			q = db.whereRepository(q.Join("JOIN repositories AS r ON r.id = i.repository_id"), s.Filter)
+			q = tx.whereRepository(q.Join("JOIN repositories AS r ON r.id = i.repository_id"), s.Filter)
 		}
-		if err := q.OrderExpr("i.id").Limit(imagesAtOnce).Scan(ctx, &rows); err != nil {
-			return nil, false, notFound(err, "images")
-		}
-		last = len(rows) < imagesAtOnce
-		for _, r := range rows {
-			after = r.ID
-			if facets.lets(r.Facet) {
-				list = append(list, r.ScanImage)
-			}
-		}
-	}
-	return list, last, nil
+		list = nil
+		return notFound(q.OrderExpr("i.id").Limit(imagesAtOnce).Scan(ctx, &list), "images")
+	})
+	return list, len(list) < imagesAtOnce, err
 }
 
-// LockScans fills in what is known of images' scans, and holds it until the
-// transaction ends.
-func (db *DB) LockScans(ctx context.Context, images []ScanImage) error {
-	if len(images) == 0 {
-		return nil
-	}
+// LockScans returns images with what is known of their scans, and holds it until
+// the transaction ends. Those whose manifests are gone by now are left out.
+func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, error) {
 	ids := nouns(images, func(i ScanImage) int64 { return i.ManifestID })
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -105,20 +93,25 @@ func (db *DB) LockScans(ctx context.Context, images []ScanImage) error {
 		return notFound(err, "scans")
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	open, err := db.openWorks(ctx, known)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i := range images {
-		s := known[images[i].ManifestID]
-		images[i].Status, images[i].Extractors = s.Status, s.Extractors
-		if open[s.WorkID] {
-			images[i].WorkID = s.WorkID
+	list := make([]ScanImage, 0, len(images))
+	for _, i := range images {
+		s, there := known[i.ManifestID]
+		if !there {
+			continue
 		}
+		i.Status, i.Extractors = s.Status, s.Extractors
+		if open[s.WorkID] {
+			i.WorkID = s.WorkID
+		}
+		list = append(list, i)
 	}
-	return nil
+	return list, nil
 }
 
 // openWorks tells which work of scans is queued or under way.
@@ -142,7 +135,8 @@ func (db *DB) openWorks(ctx context.Context, scans map[int64]scanRow) (map[strin
 }
 
 // BeginScans queues work about manifests, which [DB.LockScans] holds, and has
-// work that is queued already done earlier where that is wanted.
+// work that is queued already done earlier where that is wanted: with a higher
+// priority, and not later than due, unless that is zero.
 func (db *DB) BeginScans(ctx context.Context, works []tidewaiter.Work, joined []string, p tidewaiter.ScanPriority, due time.Time) error {
 	err := eachChunk(works, func(chunk []tidewaiter.Work) error {
 		rows := make([]workRow, 0, len(chunk))
@@ -175,8 +169,12 @@ func (db *DB) BeginScans(ctx context.Context, works []tidewaiter.Work, joined []
 		return err
 	}
 	return eachChunk(joined, func(chunk []string) error {
-		r, err := db.write.NewRaw(`UPDATE work SET priority = CASE WHEN priority > ? THEN ? ELSE priority END, not_before = CASE WHEN not_before > ? AND failures = 0 THEN ? ELSE not_before END
-			WHERE id IN (?) AND state = 'queued'`, p, p, micros(due), micros(due), bun.List(chunk)).Exec(ctx)
+		latest := int64(math.MaxInt64)
+		if !due.IsZero() {
+			latest = micros(due)
+		}
+		r, err := db.write.NewRaw(`UPDATE work SET priority = CASE WHEN priority > ?0 THEN ?0 ELSE priority END, not_before = CASE WHEN not_before > ?1 AND failures = 0 THEN ?1 ELSE not_before END
+			WHERE id IN (?2) AND state = 'queued'`, p, latest, bun.List(chunk)).Exec(ctx)
 		return wrote(r, err, "work")
 	})
 }
@@ -214,4 +212,17 @@ func (db *DB) StrandedScans(ctx context.Context, limit int) ([]ScanImage, error)
 			WHERE s.manifest_id = i.manifest_id AND w.state IN ('queued', 'leased') AND NOT w.stop)
 		GROUP BY m.id ORDER BY m.id LIMIT ?`, limit).Scan(ctx, &list)
 	return list, notFound(err, "scans")
+}
+
+// OrphanedScans returns manifests that tasks wait for though they are gone.
+func (db *DB) OrphanedScans(ctx context.Context, limit int) ([]int64, error) {
+	var ids []int64
+	err := db.read.NewRaw(`SELECT DISTINCT manifest_id FROM scan_task_images AS i WHERE status = 'waiting'
+		AND NOT EXISTS (SELECT 1 FROM manifests AS m WHERE m.id = i.manifest_id) ORDER BY manifest_id LIMIT ?`, limit).Scan(ctx, &ids)
+	return ids, notFound(err, "scans")
+}
+
+// EndItems ends the waiting of all tasks for manifests.
+func (db *DB) EndItems(ctx context.Context, manifests []int64, o tidewaiter.ScanOutcome, now time.Time) error {
+	return db.Tx(ctx, func(tx *DB) error { return tx.endItems(ctx, manifests, o, now) })
 }

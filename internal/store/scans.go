@@ -226,7 +226,9 @@ func (db *DB) AbandonScans(ctx context.Context, registryID, reason string, now t
 		return err
 	}
 	var rows []scanRow
-	if err := db.write.NewRaw("SELECT manifest_id, work_id FROM scans WHERE registry_number = ? AND work_id <> ''", number).Scan(ctx, &rows); err != nil {
+	err = db.write.NewRaw(`SELECT manifest_id, work_id FROM scans WHERE registry_number = ? AND (work_id <> ''
+		OR EXISTS (SELECT 1 FROM scan_task_images AS i WHERE i.manifest_id = scans.manifest_id AND i.status = 'waiting'))`, number).Scan(ctx, &rows)
+	if err != nil {
 		return notFound(err, "scans")
 	}
 	works := nouns(rows, func(r scanRow) string { return r.WorkID })
