@@ -97,7 +97,8 @@ func outcome(result *protocol.FinishRequest, err error) string {
 	return result.Outcome
 }
 
-// deliver reports the result; nil is work that was interrupted.
+// deliver reports the result; nil is work that was interrupted, which is given
+// back if it is still ours.
 func (j *job) deliver(ctx, working context.Context, result *protocol.FinishRequest) error {
 	cause := context.Cause(working)
 	switch stopped := errors.Is(cause, errStopped); {
@@ -114,7 +115,9 @@ func (j *job) deliver(ctx, working context.Context, result *protocol.FinishReque
 		return cause
 	}
 	if result == nil {
-		return errors.New("the work was interrupted")
+		// The server refused something: the lease is lost, or nobody wants the work
+		// any more. The latter ends here, and not when its lease runs out.
+		result = &protocol.FinishRequest{Outcome: protocol.OutcomeReleased}
 	}
 	result.Attempt, result.Progress = j.work.Attempt, j.progress.now()
 	err := j.call(working, protocol.PathFinish, result, nil)
