@@ -145,6 +145,21 @@ func dockerFiles(tb testing.TB, tags []string, image v1.Image, layers ...[]extra
 	return append(files, extracttest.File("manifest.json", toJSON(tb, []saved{s})))
 }
 
+// bothFiles are an image as docker save writes it since version 25: an OCI
+// layout that has a manifest.json, too.
+func bothFiles(tb testing.TB, image v1.Image) []extracttest.Entry {
+	tb.Helper()
+	_, config, layers := content(tb, image)
+	s := saved{Config: "blobs/sha256/" + sum(config).Hex, RepoTags: []string{"team/app:v1"}}
+	for _, l := range layers {
+		s.Layers = append(s.Layers, "blobs/sha256/"+sum(l).Hex)
+	}
+	files := layoutFiles(tb, func(_ int, d map[string]any) {
+		d["annotations"] = map[string]string{annotationImageName: "docker.io/team/app:v1", annotationRefName: "v1"}
+	}, image)
+	return append(files, extracttest.File("manifest.json", toJSON(tb, []saved{s})), extracttest.File("repositories", "{}"))
+}
+
 func toJSON(tb testing.TB, v any) string {
 	tb.Helper()
 	b, err := json.Marshal(v)

@@ -51,6 +51,7 @@ func TestSameEverywhere(t *testing.T) {
 			"layout of go-containerregistry":  filepath.Join(dir, "written"),
 			"folder with a layout":            writeFolder(t, files),
 			"archive of a layout":             writeArchive(t, files),
+			"archive of docker 25":            writeArchive(t, bothFiles(t, image)),
 		} {
 			if diff := cmp.Diff(want, lists(t, target, Options{})); diff != "" {
 				rt.Fatalf("%s has other packages (-registry +it):\n%s", what, diff)
