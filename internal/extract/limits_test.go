@@ -118,7 +118,7 @@ func TestEveryLimit(t *testing.T) {
 		return extract.Found{}, ctx.Err()
 	}
 	t.Run("FileTime", func(t *testing.T) {
-		o := extract.Options{Extractors: append(all.Extractors(), odd{extract: hang}), Limits: extract.Limits{FileTime: 50 * time.Millisecond}}
+		o := extract.Options{Extractors: append(all.Extractors(), odd{extract: hang}), Limits: extract.Limits{FileTime: time.Second}}
 		archive := layer(extracttest.File("odd", "x"))
 		checkCut(t, extracttest.Layer(t, archive, archive, o), extract.CutTime, "an extractor took too long")
 	})
@@ -128,7 +128,7 @@ func TestEveryLimit(t *testing.T) {
 		archive := layer(extracttest.File("fill", strings.Repeat("\x00", 8<<20)))
 		r, w := io.Pipe()
 		go func() { _, _ = w.Write(archive[:len(archive)-1024]) }()
-		o := extract.Options{Extractors: all.Extractors(), Verified: true, Limits: extract.Limits{Time: time.Second}}
+		o := extract.Options{Extractors: all.Extractors(), Verified: true, Limits: extract.Limits{Time: 3 * time.Second}}
 		facts, err := extract.Layer(t.Context(), r, tidewaiter.Descriptor{}, tidewaiter.DigestOf(nil), o)
 		if err != nil {
 			t.Fatal(err)
