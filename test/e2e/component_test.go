@@ -198,6 +198,13 @@ func startAttached(t testing.TB, args ...string) *attached {
 	t.Helper()
 	a := &attached{way: newRelay(t), name: "attached"}
 	a.server = startAlone(t, a.way, append([]string{"--sync-at", "off"}, args...)...)
+	a.attach(t)
+	return a
+}
+
+// attach brings the cluster and the registry to a server that runs.
+func (a *attached) attach(t testing.TB) {
+	t.Helper()
 	a.reg = startRegistry(t, registryOptions{User: attachedUser, Password: attachedPassword})
 	a.front = relayTo(t, a.reg.Addr)
 	start := a.cluster(t, a.way, "create", "office")
@@ -207,7 +214,6 @@ func startAttached(t testing.TB, args ...string) *attached {
 	a.id = a.addRegistry(t, a.connection())
 	a.set(t, a.id, settings{"ca": a.front.CA.PEM})
 	a.awaitRegistry(t, a.id, "success")
-	return a
 }
 
 // connection is what AddRegistry takes.

@@ -1,0 +1,542 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
+)
+
+// Faults in the middle of a scan. Each wants every image to be scanned in the
+// end, or to say why not, and nothing to be left behind.
+
+// scanPatience is how long a scan may take after a fault: a registry that was
+// down is tried again after a minute, as is work whose lease nobody gave back.
+const scanPatience = 3 * patience
+
+// isBlob is for requests for the content of layers and configs.
+func isBlob(method, path string) bool {
+	return method == http.MethodGet && strings.Contains(path, "/blobs/")
+}
+
+// ofLayer is for requests for a layer.
+func ofLayer(digest string) func(method, path string) bool {
+	return func(method, path string) bool {
+		return method == http.MethodGet && strings.HasSuffix(path, "/blobs/"+digest)
+	}
+}
+
+// pulls returns how often each of these layers was asked for.
+func (w *relay) pulls(of *cargo) map[string]int {
+	asked := map[string]int{}
+	for _, e := range w.Seen("/blobs/") {
+		_, digest, _ := strings.Cut(e.Path, "/blobs/")
+		if _, layer := of.Layers[digest]; layer && e.Method == http.MethodGet {
+			asked[digest]++
+		}
+	}
+	return asked
+}
+
+// startScanning starts an installation whose registry holds images on one base.
+func startScanning(t *testing.T, images int, args ...string) (*attached, *cargo) {
+	t.Helper()
+	a := startAttached(t, args...)
+	want := a.reg.fillBase(t, images, 256<<10, 32<<10)
+	a.sync(t, a.id)
+	return a, want
+}
+
+// holdScan starts a scan of all images, and stops it at the request number skip
+// of those that stops is for.
+func (a *attached) holdScan(t *testing.T, skip int, stops func(method, path string) bool) (task string, g *gate) {
+	t.Helper()
+	g = a.front.Hold(skip, stops)
+	t.Cleanup(g.Open)
+	task = a.scanAll(t)
+	g.await(t)
+	return task, g
+}
+
+// done wants a task to have scanned all, the database to say so, and nothing
+// to be left.
+func (a *attached) done(t *testing.T, task string, want *cargo) {
+	t.Helper()
+	a.scanned(t, task, scanPatience, len(want.names()))
+	book := ledgerOf(t, a.server)
+	book.quiet(t)
+	book.consistent(t)
+	book.holds(t, want)
+}
+
+func TestServerKilledInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	task, g := a.holdScan(t, 3, isBlob)
+	a.restart(t)
+	g.Open()
+	a.done(t, task, want)
+}
+
+// The layers that were looked into are not pulled again.
+func TestComponentKilledInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	// The base and the first images' own layers pass, with their configs.
+	task, g := a.holdScan(t, 7, isBlob)
+	a.component.Kill()
+	g.Open()
+	a.component.Start(t)
+	a.done(t, task, want)
+	asked := a.front.pulls(want)
+	again := 0
+	for digest, n := range asked {
+		if n > 2 {
+			t.Errorf("the layer %s was asked for %d times", digest, n)
+		}
+		again += n - 1
+	}
+	// What was on its way when the component died is.
+	if again > 2 || len(asked) != len(want.Layers) {
+		t.Errorf("%d layers were asked for, %d times more than once; there are %d", len(asked), again, len(want.Layers))
+	}
+}
+
+// Answers of the server that are lost on the way: what was asked for is done
+// once.
+func TestAnswersLostInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	a.way.Lose(func(path string) bool {
+		return strings.HasPrefix(path, "/component/v1/work/") && !strings.HasSuffix(path, "/heartbeat")
+	}, 2)
+	a.done(t, a.scanAll(t), want)
+	if lost := a.way.Lost(); lost < 10 {
+		t.Errorf("%d answers were lost, which proves little", lost)
+	}
+	asked := a.front.pulls(want)
+	for digest, n := range asked {
+		if n != 1 {
+			t.Errorf("the layer %s was asked for %d times", digest, n)
+		}
+	}
+	if len(asked) != len(want.Layers) {
+		t.Errorf("%d layers were asked for, there are %d", len(asked), len(want.Layers))
+	}
+	ledgerOf(t, a.server).scanned(t, 6, len(want.Layers))
+}
+
+// Whoever sends again what a component has sent changes nothing.
+func TestReplayedFacts(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 3)
+	a.done(t, a.scanAll(t), want)
+	requests := 0
+	for _, e := range a.way.Seen("/component/v1/work/") {
+		status, answer := a.way.Replay(t, e)
+		if requests++; status < 400 || status >= 500 {
+			t.Errorf("%s was sent again: status %d: %s", e.Path, status, answer)
+		}
+	}
+	if requests < 12 {
+		t.Errorf("%d requests were sent again, which proves little", requests)
+	}
+	a.done(t, a.scanTask1(t), want)
+}
+
+// scanTask1 returns the only task.
+func (a *attached) scanTask1(t *testing.T) string {
+	t.Helper()
+	tasks := a.scanTasks(t)
+	if len(tasks) != 1 {
+		t.Fatalf("there are %d tasks", len(tasks))
+	}
+	return *tasks[0].TaskId
+}
+
+// The registry goes away in the middle and comes back.
+func TestRegistryDownInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	task, g := a.holdScan(t, 5, isBlob)
+	a.reg.Stop()
+	g.Open()
+	if err := a.within(patience, "waiting for the registry", func() bool {
+		return strings.Contains(a.component.stderr.String(), "the scan failed")
+	}); err != nil {
+		t.Error(err)
+	}
+	a.reg.Start(t)
+	to := a.reg.Addr
+	a.front.To(func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", to) })
+	a.done(t, task, want)
+}
+
+// The password is changed in the registry, and not yet here.
+func TestCredentialRotatedInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	task, g := a.holdScan(t, 5, isBlob)
+	a.reg.SetPassword(t, "an0ther-Pa55word")
+	g.Open()
+	ended := a.awaitScan(t, task, scanPatience)
+	if *ended.TotalNum != 6 || *ended.FailedNum == 0 || len(*ended.FailedImages) != int(*ended.FailedNum) {
+		t.Errorf("with a password that the registry does not take the scan has come to %s", progressOf(ended))
+	}
+	for name, status := range a.statuses(t) {
+		if status != "success" && status != "failed: authentication_failed" {
+			t.Errorf("%s is %s", name, status)
+		}
+	}
+	for _, f := range *ended.FailedImages {
+		if !strings.Contains(*f.FailedReason, "password") {
+			t.Errorf("%s failed, and it says %q, not what to mend", *f.ImageName, *f.FailedReason)
+		}
+	}
+	a.updateRegistry(t, a.id, &model.UpdateRegistryRequestBody{RegistryPassword: ptr("an0ther-Pa55word")})
+	a.awaitRegistry(t, a.id, "success")
+	a.done(t, a.scanAll(t), want)
+}
+
+// A tag is moved while its image is scanned: the scan is of what it stood for,
+// and what it stands for from then on has not been scanned.
+func TestTagMovedInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 1)
+	const name = scanRepository + "app-000"
+	task, g := a.holdScan(t, 1, isBlob)
+	moved := imageOf(t, "amd64", npmLayer(t, "moved", "9.9.9", 100))
+	a.reg.Push(t, name, "v1", moved)
+	g.Open()
+	a.done(t, task, want)
+	a.sync(t, a.id)
+	if status := a.statuses(t)[name+":v1"]; status != "unscan" {
+		t.Errorf("what the tag stands for now is %s", status)
+	}
+	want.Images[name+":v1"] = []string{"moved 9.9.9 0"}
+	a.done(t, a.scanAll(t), want)
+}
+
+// An image is deleted before its turn.
+func TestImageDeletedInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 4)
+	task, g := a.holdScan(t, 0, func(method, path string) bool {
+		return strings.Contains(path, "/manifests/") && strings.Contains(path, "app-002")
+	})
+	a.reg.Delete(t, scanRepository+"app-002", "v1")
+	g.Open()
+	ended := a.awaitScan(t, task, scanPatience)
+	if *ended.SuccessNum != 3 || *ended.FailedNum != 1 || *ended.TaskStatus != 100 {
+		t.Errorf("with an image that is gone the scan has come to %s", progressOf(ended))
+	}
+	if status := a.statuses(t)[scanRepository+"app-002:v1"]; status != "failed: get_detail_info_not_found" {
+		t.Errorf("the image that is gone is %s", status)
+	}
+	delete(want.Images, scanRepository+"app-002:v1")
+	book := ledgerOf(t, a.server)
+	book.quiet(t)
+	book.consistent(t)
+	book.holds(t, want)
+}
+
+// A scan is stopped while images are being pulled: those end within five
+// seconds, and nothing begins any more.
+func TestScanStopped(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 12)
+	task, g := a.holdScan(t, 4, isBlob)
+	book := ledgerOf(t, a.server)
+	const leased = "SELECT COUNT(*) FROM work WHERE kind = 'scan' AND state = 'leased'"
+	if book.one(t, leased) == "0" {
+		t.Error("nothing is under way")
+	}
+	asked := time.Now()
+	a.stopScan(t, task)
+	if err := a.until("rid of the scans under way", func() bool { return book.one(t, leased) == "0" }); err != nil {
+		t.Error(err)
+	}
+	took := time.Since(asked)
+	t.Logf("what was under way ended in %s", took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("what was under way ended in %s", took)
+	}
+	g.Open()
+	before := len(a.front.Seen("/"))
+	time.Sleep(2 * time.Second) // nothing is to happen
+	if after := len(a.front.Seen("/")); after != before {
+		t.Errorf("the registry was asked %d times more", after-before)
+	}
+	if ended := a.scanTask(t, task); *ended.TaskStatus != -1 || *ended.EndTime == 0 {
+		t.Errorf("the task has come to %s", progressOf(ended))
+	}
+	for name, status := range a.statuses(t) {
+		if status != "success" && status != "unscan" {
+			t.Errorf("%s is %s", name, status)
+		}
+	}
+	book.quiet(t)
+	a.done(t, a.scanAll(t), want)
+}
+
+// The server's data folder is full for a while.
+func TestDiskFullInMidScan(t *testing.T) {
+	t.Parallel()
+	const size = 96 << 20
+	a := startAttachedOn(t, size)
+	want := a.reg.fillBase(t, 6, 256<<10, 32<<10)
+	a.sync(t, a.id)
+	task, g := a.holdScan(t, 3, isBlob)
+	ballast := a.Data + "/../ballast"
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for chunk := make([]byte, 1<<20); ; {
+		n, err := f.Write(chunk)
+		if err != nil || n < len(chunk) {
+			break
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g.Open()
+	refused := func() int {
+		n := 0
+		for _, e := range a.way.Seen("/component/v1/work/") {
+			if e.Status >= 500 {
+				n++
+			}
+		}
+		return n
+	}
+	if err := a.until("full", func() bool { return refused() > 3 }); err != nil {
+		t.Error(err)
+	}
+	if status := a.status("/readyz"); status == 0 {
+		t.Error("the server is gone")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	a.scanned(t, task, scanPatience, len(want.names()))
+	book := ledgerOf(t, &server{Data: a.copyData(t)})
+	book.quiet(t)
+	book.consistent(t)
+	book.holds(t, want)
+	if got := book.one(t, "PRAGMA integrity_check"); got != "ok" {
+		t.Errorf("the database says of itself: %s", got)
+	}
+}
+
+// copyData copies the database of a server that stands still meanwhile: SQLite
+// does not find one by way of another process's file systems.
+func (s *server) copyData(t *testing.T) string {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }()
+	dir := t.TempDir()
+	for _, name := range []string{"tidewaiter.db", "tidewaiter.db-wal"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(readFile(t, filepath.Join(s.Data, name))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// startAttachedOn is startAttached with a server whose data folder has a file
+// system of its own, of a size. It goes with the server, however that ends.
+func startAttachedOn(t *testing.T, size int) *attached {
+	t.Helper()
+	dir := shortDir(t)
+	script := `mount -t tmpfs -o size=` + strconv.Itoa(size) + ` tmpfs "` + dir + `" && exec "$0" "$@"`
+	wrapper := append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-c", script}, alone...)
+	a := &attached{way: newRelay(t), name: "attached"}
+	s := startServer(t, wrapper, []string{"--sync-at", "off", "--local-cluster=false", "--public-url", a.way.URL, "--data", dir + "/data"})
+	listens, pid := strings.TrimPrefix(s.URL, "http://"), s.cmd.Process.Pid
+	a.way.To(func(ctx context.Context) (net.Conn, error) { return dialIn(ctx, pid, listens) })
+	s.URL, s.Client, s.Data = a.way.URL, a.way.client(), "/proc/"+strconv.Itoa(pid)+"/root"+dir+"/data"
+	s.awaitReady(t)
+	a.server = s
+	a.attach(t)
+	return a
+}
+
+// The network between component and server is gone for longer than a lease.
+func TestServerOutOfReachInMidScan(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	task, g := a.holdScan(t, 3, isBlob)
+	a.way.Cut()
+	g.Open()
+	if err := a.within(2*patience, "rid of its leases", func() bool {
+		return strings.Contains(a.component.stderr.String(), "the lease is lost")
+	}); err != nil {
+		t.Error(err)
+	}
+	a.way.Mend()
+	a.done(t, task, want)
+}
+
+// The component dies of one image, again and again: that image fails, with a
+// reason, and the others do not.
+func TestImageKillsComponent(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 4)
+	layer := npmLayer(t, "poison", "1.0.0", 1000)
+	digest, err := layer.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = scanRepository + "poison"
+	a.reg.Push(t, name, "v1", imageOf(t, "amd64", layer))
+	a.sync(t, a.id)
+	task, g := a.holdScan(t, 0, ofLayer(digest.String()))
+	for n := range 5 {
+		g.await(t)
+		// The others have all the time.
+		if err := a.until("done with the others", func() bool { return *a.scanTask(t, task).SuccessNum == 4 }); err != nil {
+			t.Fatal(err)
+		}
+		if *a.scanTask(t, task).FailedNum != 0 {
+			t.Errorf("the image failed after %d times", n)
+		}
+		a.component.Kill()
+		next := a.front.Hold(0, ofLayer(digest.String()))
+		t.Cleanup(next.Open)
+		g.Open()
+		a.component.Start(t)
+		g = next
+	}
+	ended := a.awaitScan(t, task, scanPatience)
+	if *ended.SuccessNum != 4 || *ended.FailedNum != 1 {
+		t.Fatalf("the scan has come to %s", progressOf(ended))
+	}
+	if f := (*ended.FailedImages)[0]; *f.ImageName != "poison" || !strings.Contains(*f.FailedReason, "never came to an end") {
+		t.Errorf("of %s it says %q", *f.ImageName, *f.FailedReason)
+	}
+	if status := a.statuses(t)[name+":v1"]; status != "failed: unknown_error" {
+		t.Errorf("the image is %s", status)
+	}
+	book := ledgerOf(t, a.server)
+	book.quiet(t)
+	book.consistent(t)
+	book.holds(t, want)
+}
+
+// DeleteBlob removes a layer, and leaves the image.
+func (r *registryServer) DeleteBlob(t testing.TB, repository, digest string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, r.URL()+"/v2/"+repository+"/blobs/"+digest, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(r.User, r.Password)
+	resp, err := (&http.Client{Transport: r.http, Timeout: patience}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("delete the layer %s: %s", digest, resp.Status)
+	}
+}
+
+// Images that fail do not take the place of others: two are looked into at a
+// time, as ever.
+func TestFailedScansMakeRoom(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	lost := map[string]bool{}
+	for i := range 6 {
+		layer := npmLayer(t, "lost", strconv.Itoa(i), 1000)
+		digest, err := layer.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost[digest.String()] = true
+		a.reg.Push(t, scanRepository+"lost-"+strconv.Itoa(i), "v1", imageOf(t, "amd64", layer))
+		a.reg.DeleteBlob(t, scanRepository+"lost-"+strconv.Itoa(i), digest.String())
+	}
+	a.sync(t, a.id)
+	failing := a.startScan(t, &model.CreateManualImageScanTaskReqInfo{QueryInfo: &model.CreateManualImageScanTaskReqInfoQueryInfo{ImageName: ptr("lost-*")}})
+	ended := a.awaitScan(t, failing, scanPatience)
+	if *ended.TotalNum != 6 || *ended.FailedNum != 6 || *ended.TaskStatus != -3 {
+		t.Errorf("the scan of images without layers has come to %s", progressOf(ended))
+	}
+	for name, status := range a.statuses(t) {
+		if strings.Contains(name, "lost") && status != "failed: download_failed" {
+			t.Errorf("%s is %s", name, status)
+		}
+	}
+	own := slices.DeleteFunc(slices.Collect(maps.Keys(want.Layers)), func(d string) bool { return want.Layers[d] > 200<<10 })
+	g := a.front.Hold(0, func(method, path string) bool {
+		return slices.ContainsFunc(own, func(d string) bool { return ofLayer(d)(method, path) })
+	})
+	t.Cleanup(g.Open)
+	task := a.startScan(t, &model.CreateManualImageScanTaskReqInfo{QueryInfo: &model.CreateManualImageScanTaskReqInfoQueryInfo{ImageName: ptr("app-*")}})
+	g.await(t)
+	if err := a.until("at two images", func() bool {
+		return len(a.front.pulls(want)) == 3 // with the base
+	}); err != nil {
+		t.Error(err)
+	}
+	g.Open()
+	a.scanned(t, task, scanPatience, 6)
+	book := ledgerOf(t, a.server)
+	book.quiet(t)
+	book.consistent(t)
+}
+
+// A component breaks off in the middle of sending facts: nothing of them is
+// kept, and they are sent again.
+func TestFactsBreakOff(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 3)
+	var broken int
+	dial := a.way.to
+	a.way.To(func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &brokenConn{Conn: c, breaks: func() bool { broken++; return broken%2 == 1 }}, nil
+	})
+	a.done(t, a.scanAll(t), want)
+	if broken < 6 {
+		t.Errorf("%d uploads of facts passed, which proves little", broken)
+	}
+}
+
+// A brokenConn ends in the middle of a request with facts.
+type brokenConn struct {
+	net.Conn
+	breaks func() bool
+	facts  bool
+}
+
+func (c *brokenConn) Write(b []byte) (int, error) {
+	if line, _, _ := strings.Cut(string(b[:min(len(b), 200)]), "\r\n"); strings.HasSuffix(line, "/layer HTTP/1.1") && !c.facts {
+		if c.facts = true; c.breaks() {
+			n, _ := c.Conn.Write(b[:len(b)*3/4])
+			_ = c.Close()
+			return n, syscall.EPIPE
+		}
+	}
+	return c.Conn.Write(b)
+}
