@@ -83,6 +83,9 @@ func (j *jar) add(list *parse.List, whole bool) {
 			found = []mavenArtifact{guess}
 		}
 	}
+	if own, ok := j.known(); ok && whole {
+		found = append(found, own)
+	}
 	for _, is := range found {
 		list.Add(tidewaiter.Package{
 			Ecosystem: "Maven",
@@ -93,6 +96,22 @@ func (j *jar) add(list *parse.List, whole bool) {
 			Inside:    j.inside,
 		})
 	}
+}
+
+// known says what an archive is that holds pom.properties of others only: of what
+// was shaded into it. Nothing but a name that many use is taken for its own.
+func (j *jar) known() (mavenArtifact, bool) {
+	artifact, version := fileArtifact(path.Base(j.name))
+	group := knownGroup(artifact)
+	if len(j.poms) == 0 || version == "" || group == "" {
+		return mavenArtifact{}, false
+	}
+	for _, is := range j.poms {
+		if is.artifact == artifact || is.group == group {
+			return mavenArtifact{}, false
+		}
+	}
+	return mavenArtifact{group: group, artifact: artifact, version: version}, true
 }
 
 // guess says what an archive without pom.properties is: artifact and version
@@ -137,10 +156,8 @@ func fileArtifact(file string) (artifact, version string) {
 // group returns the group of an artifact: by the table of those that are built
 // without Maven, by the manifest, by the artifact, or "".
 func (j *jar) group(artifact string) string {
-	for _, known := range knownGroups {
-		if artifact == known.artifact || strings.HasSuffix(known.artifact, "-") && strings.HasPrefix(artifact, known.artifact) {
-			return known.group
-		}
+	if group := knownGroup(artifact); group != "" {
+		return group
 	}
 	if id := j.manifest.Get("Implementation-Vendor-Id"); groupName.MatchString(id) {
 		return id
@@ -164,6 +181,16 @@ func (j *jar) group(artifact string) string {
 		}
 	}
 	return other
+}
+
+// knownGroup returns the group of an artifact by the table, or "".
+func knownGroup(artifact string) string {
+	for _, known := range knownGroups {
+		if artifact == known.artifact || strings.HasSuffix(known.artifact, "-") && strings.HasPrefix(artifact, known.artifact) {
+			return known.group
+		}
+	}
+	return ""
 }
 
 // groupName is the form of a group, which is mostly that of a reversed domain.
@@ -231,4 +258,34 @@ var knownGroups = []struct{ artifact, group string }{
 	{"hibernate-validator", "org.hibernate.validator"},
 	{"asm", "org.ow2.asm"},
 	{"asm-", "org.ow2.asm"},
+	{"protobuf-", "com.google.protobuf"},
+	{"guice", "com.google.inject"},
+	{"guice-", "com.google.inject.extensions"},
+	{"jsr305", "com.google.code.findbugs"},
+	{"kryo", "com.esotericsoftware"},
+	{"mongodb-driver", "org.mongodb"},
+	{"mongodb-driver-", "org.mongodb"},
+	{"hsqldb", "org.hsqldb"},
+	{"h2", "com.h2database"},
+	{"xercesImpl", "xerces"},
+	{"xml-apis", "xml-apis"},
+	{"xml-apis-ext", "xml-apis"},
+	{"xml-resolver", "xml-resolver"},
+	{"commons-beanutils", "commons-beanutils"},
+	{"commons-cli", "commons-cli"},
+	{"commons-codec", "commons-codec"},
+	{"commons-collections", "commons-collections"},
+	{"commons-configuration", "commons-configuration"},
+	{"commons-dbcp", "commons-dbcp"},
+	{"commons-digester", "commons-digester"},
+	{"commons-fileupload", "commons-fileupload"},
+	{"commons-httpclient", "commons-httpclient"},
+	{"commons-io", "commons-io"},
+	{"commons-lang", "commons-lang"},
+	{"commons-logging", "commons-logging"},
+	{"commons-logging-", "commons-logging"},
+	{"commons-net", "commons-net"},
+	{"commons-pool", "commons-pool"},
+	{"commons-validator", "commons-validator"},
+	{"commons-", "org.apache.commons"},
 }

@@ -53,7 +53,7 @@ const maxEntries = 500_000
 func (Java) Name() string { return "java/archive" }
 
 // Version implements [extract.Extractor].
-func (Java) Version() int { return 2 }
+func (Java) Version() int { return 3 }
 
 // Wants implements [extract.Extractor].
 func (Java) Wants(name string, mode fs.FileMode, size int64) bool {
