@@ -110,8 +110,12 @@ func (d *decoder) count() int {
 }
 
 func (d *decoder) texts() []string {
-	var list []string
-	for range d.count() {
+	n := d.count()
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, 0, n)
+	for range n {
 		list = append(list, d.text())
 	}
 	return list
@@ -127,12 +131,25 @@ func (d *decoder) time() time.Time {
 
 func (d *decoder) severity() tidewaiter.Severity {
 	return tidewaiter.Severity{
-		Method: d.text(),
+		Method: known(d.bytes()),
 		Vector: d.text(),
 		Score:  float64(min(d.number(), 100)) / 10,
-		Level:  tidewaiter.SeverityLevel(d.text()),
+		Level:  tidewaiter.SeverityLevel(known(d.bytes())),
 		Source: d.text(),
 	}
+}
+
+// known returns a text, and takes no memory for those that come often.
+func known(b []byte) string {
+	for _, s := range [...]string{
+		"", "0", "CVSS_V3", "CVSS_V4", "CVSS_V2",
+		string(tidewaiter.CriticalSeverity), string(tidewaiter.HighSeverity), string(tidewaiter.MediumSeverity), string(tidewaiter.LowSeverity), string(tidewaiter.NoSeverity),
+	} {
+		if s == string(b) {
+			return s
+		}
+	}
+	return string(b)
 }
 
 func (d *decoder) severities() []tidewaiter.Severity {

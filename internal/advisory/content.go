@@ -78,7 +78,7 @@ func (c *content) renew(ecosystem version.Order) {
 	}
 	var lines []line
 	for i := range c.lines {
-		r := tidewaiter.VersionRange{Type: tidewaiter.EcosystemRange, Events: slices.Concat(eventsOf(c.lines[i].limits), eventsOf(c.lines[i].events))}
+		r := tidewaiter.VersionRange{Type: tidewaiter.EcosystemRange, Events: eventsOf(&c.lines[i])}
 		if c.lines[i].order == bySemVer {
 			r.Type = tidewaiter.SemVerRange
 		}
@@ -89,10 +89,16 @@ func (c *content) renew(ecosystem version.Order) {
 	c.lines = lines
 }
 
-// eventsOf returns events as an advisory has them.
-func eventsOf(list []happening) []tidewaiter.VersionEvent {
-	var events []tidewaiter.VersionEvent
-	for _, h := range list {
+// eventsOf returns the events of a range as an advisory has them, limits last.
+func eventsOf(l *line) []tidewaiter.VersionEvent {
+	events := make([]tidewaiter.VersionEvent, 0, len(l.events)+len(l.limits))
+	for i := range cap(events) {
+		var h *happening
+		if i < len(l.events) {
+			h = &l.events[i]
+		} else {
+			h = &l.limits[i-len(l.events)]
+		}
 		kind := tidewaiter.Introduced
 		switch h.kind & eventMask {
 		case eventFixed:
@@ -102,7 +108,7 @@ func eventsOf(list []happening) []tidewaiter.VersionEvent {
 		case eventLimit:
 			kind = tidewaiter.Limit
 		}
-		events = append(events, tidewaiter.VersionEvent{Kind: kind, Version: string(h.version)})
+		events = append(events, tidewaiter.VersionEvent{Kind: kind, Version: known(h.version)})
 	}
 	return events
 }

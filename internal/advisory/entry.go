@@ -99,9 +99,20 @@ func newLine(r tidewaiter.VersionRange, ecosystem version.Order) (line, bool) {
 	}
 	// Of two events in one version, the first in the advisory comes first.
 	slices.SortStableFunc(l.events, func(a, b happening) int {
-		return cmp.Or(cmp.Compare(b.kind&eventAlways, a.kind&eventAlways), bytes.Compare(a.key, b.key))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), bytes.Compare(a.key, b.key))
 	})
 	return l, len(l.events) > 0
+}
+
+// rank puts events whose version has no key before all others or after them.
+func (h *happening) rank() int {
+	switch {
+	case h.kind&(eventAlways|eventUnreadable) == 0:
+		return 1
+	case h.kind&eventMask == eventIntroduced:
+		return 0
+	}
+	return 2
 }
 
 // holds tells whether a version is within a range, by its key. It is sure
@@ -182,22 +193,16 @@ func unless(s, other string) string {
 }
 
 // listedVersions returns the versions that are listed and in none of the
-// ranges. Most advisories list what their ranges say once more.
+// ranges. Most advisories list what their ranges say once more. Ranges in
+// another order do not count: what they say of one spelling of a version they
+// need not say of another.
 func listedVersions(versions []string, order version.Order, lines []line) []happening {
 	var listed []happening
 	for _, v := range versions {
 		key, _ := order.Key(v)
-		semVer := key
-		if order != version.SemVer && slices.ContainsFunc(lines, func(l line) bool { return l.order == bySemVer }) {
-			semVer, _ = version.SemVer.Key(v)
-		}
 		if !slices.ContainsFunc(lines, func(l line) bool {
-			k := key
-			if l.order == bySemVer {
-				k = semVer
-			}
-			affected, sure := l.holds(k)
-			return affected && sure
+			affected, sure := l.holds(key)
+			return affected && sure && (l.order == byEcosystem || order == version.SemVer)
 		}) {
 			listed = append(listed, happening{version: []byte(v), key: key})
 		}

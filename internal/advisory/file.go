@@ -25,9 +25,25 @@ const (
 	bucketAliases      = "aliases"      // alias, 0, id
 )
 
-// tempPattern is how files are called until they are whole. Those that a
-// process left behind that was killed can be removed.
+// tempPattern is how files are called until they are whole.
 const tempPattern = ".advisories-*.tmp"
+
+// Sweep removes what builders left behind in a folder whose processes were
+// killed. Nobody may be building in it.
+func Sweep(folder string) error {
+	left, err := filepath.Glob(filepath.Join(folder, tempPattern))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range left {
+		errs = append(errs, os.Remove(path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove half an index: %w", err)
+	}
+	return nil
+}
 
 // FileName returns the name of the file of an index.
 func FileName(d tidewaiter.Digest) string {

@@ -132,12 +132,11 @@ func (b *blockWriter) close() error { return errors.Join(b.packed.close(), b.pac
 // findTail returns the tail of an advisory.
 func findTail(tx *bolt.Tx, id []byte, unpacker *zstd.Decoder) (decoder, error) {
 	c := tx.Bucket([]byte(bucketTexts)).Cursor()
-	key, packed := c.Seek(id)
-	if !bytes.Equal(key, id) { // it is in the block before; at the end there is no key
-		key, packed = c.Prev()
-		if key == nil {
-			key, packed = c.Last()
-		}
+	at, packed := c.Seek(id)
+	if at == nil {
+		_, packed = c.Last()
+	} else if !bytes.Equal(at, id) {
+		_, packed = c.Prev() // it is in the block before
 	}
 	block, err := unpacker.DecodeAll(packed, nil)
 	if err != nil {

@@ -2,7 +2,6 @@ package advisory
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"strings"
 
@@ -175,18 +174,24 @@ func (m *matching) add(s *subject, e *entry, held *line, reason tidewaiter.Match
 		Upstream:   h.upstream,
 		Kind:       h.kind,
 		Severity:   h.severity,
-		Ecosystem:  cmp.Or(string(e.ecosystem), s.ecosystem),
-		Name:       cmp.Or(string(e.name), s.name),
+		Ecosystem:  s.ecosystem,
+		Name:       s.name,
 		Version:    s.version,
 		Fixed:      m.content.fixes(s),
 		Urgency:    string(e.urgency),
 		Reason:     reason,
 	}
+	if len(e.ecosystem) > 0 {
+		match.Ecosystem = string(e.ecosystem)
+	}
+	if len(e.name) > 0 {
+		match.Name = string(e.name)
+	}
 	if own, ok := severityOf(m.content.severities.severities(), match.AdvisoryID); ok {
 		match.Severity = own
 	}
 	if held != nil {
-		match.Range = slices.Concat(eventsOf(held.events), eventsOf(held.limits))
+		match.Range = eventsOf(held)
 	}
 	switch stand := tidewaiter.VendorStand(e.stand); {
 	case len(match.Fixed) > 0:
@@ -202,14 +207,18 @@ func (m *matching) add(s *subject, e *entry, held *line, reason tidewaiter.Match
 	return nil
 }
 
-// fixes returns the versions after the subject's in which it is fixed, the
-// nearest first.
+// fixes returns the versions after the subject's in which it is fixed, and
+// that are in no other range, the nearest first.
 func (c *content) fixes(s *subject) []string {
 	var later []happening
 	for i := range c.lines {
+		order := c.lines[i].order
 		key, _ := s.keyFor(&c.lines[i])
 		for _, h := range c.lines[i].events {
-			if h.kind&eventMask == eventFixed && bytes.Compare(h.key, key) > 0 {
+			if h.kind&eventMask == eventFixed && bytes.Compare(h.key, key) > 0 && !slices.ContainsFunc(c.lines, func(l line) bool {
+				affected, _ := l.holds(h.key)
+				return l.order == order && affected
+			}) {
 				later = append(later, h)
 			}
 		}

@@ -16,8 +16,11 @@ func severityOf(list []tidewaiter.Severity, source string) (tidewaiter.Severity,
 			best = s
 		}
 	}
+	if best.Method == "" {
+		return best, false
+	}
 	best.Source = source
-	return best, best.Method != ""
+	return best, true
 }
 
 func compareSeverities(a, b tidewaiter.Severity) int {
