@@ -35,6 +35,7 @@ type relay struct {
 	gate        *gate
 	lose        func(path string) bool
 	every, lost int
+	pulled      map[string]pull
 	errs        []string
 }
 
@@ -257,6 +258,7 @@ func (w *relay) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	r = r.Clone(ctx)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	kept := &keeper{ResponseWriter: rw, lost: w.losesThis(r.URL.Path)}
+	defer w.count(r, kept)
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "relayed"
@@ -308,6 +310,7 @@ type keeper struct {
 	lost   bool // remembers it only
 	status int
 	body   bytes.Buffer
+	size   int64 // of what passed
 }
 
 func (k *keeper) WriteHeader(status int) {
@@ -324,7 +327,9 @@ func (k *keeper) Write(b []byte) (int, error) {
 	if k.lost {
 		return len(b), nil
 	}
-	return k.ResponseWriter.Write(b)
+	n, err := k.ResponseWriter.Write(b)
+	k.size += int64(n)
+	return n, err
 }
 
 func TestRelayHoldsAndReplays(t *testing.T) {

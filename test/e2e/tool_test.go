@@ -36,8 +36,12 @@ func factOf(p tidewaiter.Package) fact {
 		f.At, f.Detail = "", p.Architecture+" "+p.SourceName
 	case "pypi":
 		f.Name = pythonName(p.Name)
-		if f.At = path.Dir(p.Path); !strings.HasSuffix(p.Path, ".egg-info") {
-			f.At = path.Dir(f.At)
+		switch path.Ext(p.Path) {
+		case ".egg": // on the path itself
+		case ".egg-info":
+			f.At = path.Dir(p.Path)
+		default:
+			f.At = path.Dir(path.Dir(p.Path))
 		}
 	case "npm":
 		f.At = path.Dir(p.Path)
@@ -65,10 +69,10 @@ func (a toolAnswer) read(t testing.TB) []fact {
 	t.Helper()
 	words := strings.Fields(a.Tool)
 	readers := map[string]func(testing.TB, string) []fact{
-		"dpkg": readDpkg, "dpkg-admindir": readDpkg, "control": readDpkg, "rpm": readRPM, "apk": readAPK,
-		"pip": readPip, "npm": readNpm, "npm-global": readNpm, "pnpm": readPnpm, "go": readGo, "gem": readGem,
+		"dpkg": readDpkg, "dpkg-admindir": readDpkg, "control": readDpkg, "rpm": readRPM, "rpm-newer": readRPM, "apk": readAPK,
+		"pip": readPip, "pip-path": readPip, "npm": readNpm, "npm-global": readNpm, "pnpm": readPnpm, "go": readGo, "gem": readGem, "gem-in": readGem,
 		"composer": readComposer, "perl": readTable("cpan"), "r": readR, "jar": readTable("maven"),
-		"maven-repo": readTable("maven"), "cargo": readTable("cargo"),
+		"maven-repo": readTable("maven"), "cargo": readTable("cargo"), "node_modules": readTable("npm"),
 	}
 	reader := readers[words[0]]
 	if reader == nil {
@@ -135,6 +139,7 @@ func readRPM(t testing.TB, text string) []fact {
 	t.Helper()
 	var facts []fact
 	for _, row := range rows(t, text, 4) {
+		row[2] = strings.TrimPrefix(row[2], "(none)") // of public keys
 		detail := row[2] + "  "
 		if source := regexp.MustCompile(`^(.*)-([^-]*-[^-]*)\.(no)?src\.rpm$`).FindStringSubmatch(row[3]); source != nil {
 			detail = strings.Join([]string{row[2], source[1], source[2]}, " ")
@@ -161,7 +166,7 @@ func readPip(t testing.TB, text string) []fact {
 	}
 	var facts []fact
 	for _, p := range list {
-		facts = append(facts, fact{Type: "pypi", Name: pythonName(p.Name), Version: p.Version, At: strings.TrimPrefix(p.Location, "/")})
+		facts = append(facts, fact{Type: "pypi", Name: pythonName(p.Name), Version: p.Version, At: strings.Trim(p.Location, "/")})
 	}
 	return facts
 }
