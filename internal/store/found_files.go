@@ -23,7 +23,7 @@ func (db *DB) Files(ctx context.Context, e tidewaiter.Extent, name string, p Pag
 		if name == "" {
 			rows, total, err = tx.allFiles(ctx, e, p)
 		} else {
-			rows, total, err = tx.namedFiles(ctx, e, name, p, most)
+			rows, total, err = tx.namedFiles(ctx, e, name, p, most, chunkSize/5)
 		}
 		if err != nil {
 			return err
@@ -51,7 +51,9 @@ type fileGroup struct {
 	Hidden      int // how often an image hides one of them
 }
 
-func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, p Page, most int) (rows []fileRow, total int, err error) {
+// namedFiles reads so many names at first: the more it takes, the more of them
+// are read at once.
+func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, p Page, most, size int) (rows []fileRow, total int, err error) {
 	s := fileSearch{DB: db, images: make(map[int64]int)}
 	if s.registries, err = db.registryNumbers(ctx, e, nil); err != nil || len(s.registries) == 0 {
 		return nil, 0, err
@@ -60,8 +62,7 @@ func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, 
 	var shown []fileGroup
 	var part Page
 	after := ""
-	// The more names it takes, the more of them are read at once.
-	for size := chunkSize / 5; all.passed < max(most, p.Offset+p.Limit); size *= 2 {
+	for ; all.passed < max(most, p.Offset+p.Limit); size *= 2 {
 		var names []struct {
 			ID   int64
 			Name string
