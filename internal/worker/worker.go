@@ -59,7 +59,7 @@ type Options struct {
 	Registry registry.Options // for the registries
 	// Extractors look into images; without any the component does not scan.
 	Extractors []extract.Extractor
-	SpoolDir   string // for files of layers that do not fit into memory; "" is the system's folder for temporary files
+	SpoolDir   string // for files of layers that do not fit into memory, without a name there; "" is Folder, which can be written to where nothing else can
 	Logger     *slog.Logger
 
 	Now    func() time.Time                           // time.Now if nil
@@ -80,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Parallel == 0 {
 		o.Parallel = 2
+	}
+	if o.SpoolDir == "" {
+		o.SpoolDir = o.Folder
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
