@@ -36,9 +36,15 @@ needs='
 /usr/bin/unshare             util-linux
 /usr/bin/ip                  iproute2
 /usr/bin/ps                  procps
+/usr/bin/strace              strace
 /usr/sbin/squid              squid
 /usr/lib/squid/basic_ncsa_auth  squid
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
+/usr/bin/mmdebstrap          mmdebstrap
+/usr/bin/rpmbuild            rpm
+/usr/bin/db5.3_load          db5.3-util
+/usr/bin/npm                 npm
+/usr/bin/zip                 zip
 '
 
 say() { echo "provision: $*" >&2; }
