@@ -216,13 +216,15 @@ func BenchmarkBuild(b *testing.B) {
 func BenchmarkAsk(b *testing.B) {
 	built, _ := buildFrom(b, madeZip(b), b.TempDir())
 	g := generator{rand.New(rand.NewPCG(3, 4))}
+	// One of the packages is that about which there are most advisories (such as a
+	// kernel), some others have hundreds, most have few.
 	debian := make([]tidewaiter.Package, 500)
 	for i := range debian {
-		debian[i] = tidewaiter.Package{Type: "deb", Name: "bin", SourceName: g.name("source-", 30_000), SourceVersion: g.recent() + "-1+deb12u1"}
+		debian[i] = tidewaiter.Package{Type: "deb", Name: "bin", SourceName: fmt.Sprint("source-", i*60), SourceVersion: g.recent() + "-1+deb12u1"}
 	}
 	npm := make([]tidewaiter.Package, 500)
 	for i := range npm {
-		npm[i] = tidewaiter.Package{Ecosystem: "npm", Name: g.name("npm-", 40_000), Version: g.recent()}
+		npm[i] = tidewaiter.Package{Ecosystem: "npm", Name: fmt.Sprint("npm-", i*80), Version: g.recent()}
 	}
 	release := tidewaiter.Release{Ecosystems: []string{"Debian:12"}}
 	matchAll := func(b *testing.B, x *advisory.Index, packages []tidewaiter.Package) (n int) {

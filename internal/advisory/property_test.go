@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -131,6 +132,27 @@ func TestLikeTheSchema(t *testing.T) {
 	})
 }
 
+// TestManyReaders asks one index from many goroutines.
+func TestManyReaders(t *testing.T) {
+	x := open(t, build(t, many(300)...))
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for i := range 300 {
+				p := tidewaiter.Package{Ecosystem: "npm", Name: fmt.Sprint("pkg-", i%150), Version: "0.1.0"}
+				if result, err := x.Match(p, tidewaiter.Release{}); err != nil || len(result.Matches) == 0 {
+					t.Errorf("%+v: %+v, %v", p, result, err)
+					return
+				}
+				if _, err := x.Advisory(fmt.Sprintf("T-%06d", i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
 // maxPublished is about how many versions of a package are tried. The naive scan
 // takes a minute for all those of tensorflow.
 const maxPublished = 100
@@ -186,6 +208,7 @@ func TestLikeTheSchemaPublished(t *testing.T) {
 			explained++
 		}
 	}
+	t.Logf("an index of %d bytes for %d of JSON", built.Size, report.Bytes)
 	t.Logf("%d advisories, %d packages, %d versions of them, %d matches, %d differences that are explained", report.Read, len(byPackage), pairs, found, explained)
 }
 

@@ -176,7 +176,12 @@ func FuzzReadZip(f *testing.F) {
 	f.Add(zipped(f, zip.Deflate, "A-1.json", minimal, "B", "c"))
 	f.Add(zipped(f, zip.Store, "A-1.json", minimal))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		content = append([]byte("PK"), bytes.TrimPrefix(content, []byte("PK"))...)
-		_, _, _ = readFile(t, content, osv.Limits{Advisories: 100, Bytes: 1 << 20})
+		report, err := osv.ReadZip(content, osv.Limits{Advisories: 100, Bytes: 1 << 20})
+		if err != nil && tidewaiter.KindOf(err) == tidewaiter.Internal {
+			t.Errorf("of no kind: %v", err)
+		}
+		if report.Read+report.Refused > 100 {
+			t.Errorf("%+v", report)
+		}
 	})
 }
