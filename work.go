@@ -19,7 +19,7 @@ type Work struct {
 	// NotBefore is when it may be leased; later than Created after a failure.
 	NotBefore time.Time
 	Priority  ScanPriority // of scans; of others 0
-	Stop      bool // the owner is to stop
+	Stop      bool         // the owner is to stop
 
 	Progress WorkProgress
 	Created  time.Time
