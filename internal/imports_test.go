@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},
 
 	// The server's side of clusters, registries and images.
+	"internal/jobs":      {"internal/store"},
 	"internal/fleet":     {"internal/store", "internal/protocol", "internal/seal"},
 	"internal/inventory": {"internal/store", "internal/protocol", "internal/seal", "internal/registry"},
 	"internal/scan":      {"internal/store", "internal/protocol", "internal/registry", "internal/extract/codec", "internal/overlay"},
@@ -123,9 +124,14 @@ var dependencies = []dependency{
 	{"github.com/uptrace/bun", "one query text for both databases", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/pgdialect", "bun on PostgreSQL", []string{"internal/store"}},
 	{"github.com/uptrace/bun/dialect/sqlitedialect", "bun on SQLite", []string{"internal/store"}},
-	{"github.com/jackc/pgx/v5", "PostgreSQL driver", []string{"internal/store", "internal/store/storetest"}},
+	{"github.com/jackc/pgx/v5", "PostgreSQL driver", []string{"internal/store", "internal/store/storetest", "internal/jobs"}},
 	{"modernc.org/sqlite", "SQLite without cgo", []string{"internal/store"}},
 	{"github.com/pressly/goose/v3", "schema migrations", []string{"internal/store"}},
+	{"github.com/riverqueue/river", "the queue of the server's own jobs", []string{"internal/jobs"}},
+	{"github.com/riverqueue/river/riverdriver", "what River's drivers have in common", []string{"internal/jobs"}},
+	{"github.com/riverqueue/river/riverdriver/riverdatabasesql", "River on PostgreSQL, in the store's transactions", []string{"internal/jobs"}},
+	{"github.com/riverqueue/river/riverdriver/riversqlite", "River on SQLite", []string{"internal/jobs"}},
+	{"github.com/riverqueue/river/rivertype", "River's nouns", []string{"internal/jobs"}},
 
 	{"github.com/prometheus/client_golang", "metrics", []string{"internal/gateway", "cmd/tidewaiter"}},
 	{"github.com/spf13/cobra", "command line", []string{"cmd/tidewaiter"}},
