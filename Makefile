@@ -11,7 +11,7 @@ TIDEWAITER_OSV ?= ../shared/data/osv
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = help
-.PHONY: help run build component test e2e race fuzz bench lint vuln provision clean
+.PHONY: help run build component test e2e soak race fuzz bench lint vuln provision clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ test: provision build ## every test, with the real docker, registry, PostgreSQL 
 
 e2e: provision build ## only the end-to-end tests (root); RUN=pattern chooses
 	TIDEWAITER_E2E=1 go test -count=1 -timeout 30m -v -run '$(or $(RUN),.)' ./test/e2e/...
+
+soak: provision build ## scans under 200 kills of servers and components (root); KILLS says how many
+	TIDEWAITER_E2E=1 TIDEWAITER_SOAK_KILLS=$(or $(KILLS),200) go test -count=1 -timeout 120m -v -run '^TestScanKills$$' ./test/e2e/
 
 race: ## unit tests under the race detector
 	CGO_ENABLED=1 go test -race -short -timeout 20m $(RACE)

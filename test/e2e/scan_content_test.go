@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -26,7 +28,7 @@ import (
 // Images to scan, by the hundred: small, and each with packages that no other
 // has. Images with real content are in real_image_test.go.
 
-// scanRepository is where they are, one repository for each.
+// scanRepository is where they are.
 const scanRepository = "scan/"
 
 // A cargo is what a scan must find: for each image its packages, each as
@@ -119,6 +121,12 @@ func imageOf(t testing.TB, architecture string, layers ...v1.Layer) v1.Image {
 func (c *cargo) put(t testing.TB, r *registryServer, repository, tag string, content partial.Describable, packages ...[]string) {
 	t.Helper()
 	r.Push(t, repository, tag, content)
+	c.add(t, repository, tag, content, packages...)
+}
+
+// add says that it was pushed.
+func (c *cargo) add(t testing.TB, repository, tag string, content partial.Describable, packages ...[]string) {
+	t.Helper()
 	images := map[string]v1.Image{repository + ":" + tag: nil}
 	if image, ok := content.(v1.Image); ok {
 		images[repository+":"+tag] = image
@@ -163,40 +171,40 @@ func (r *registryServer) fillBase(t testing.TB, images, baseSize, ownSize int) *
 	return c
 }
 
-// fillHundred puts a hundred images of three layers into a registry: all on one
-// base, each ten on one layer above it, and each with a layer of its own. One is
-// an index of two platforms. The word makes them differ from others, but for
-// the base.
+// fillHundred puts a hundred images of three layers into a registry, ten in
+// each repository: all on one base, each ten on one layer above it, and each
+// with a layer of its own. One is an index of two platforms. The word makes them
+// differ from others, but for the base.
 func (r *registryServer) fillHundred(t testing.TB, word string) *cargo {
 	t.Helper()
 	c := newCargo()
-	base := baseLayer(t, "base", 2<<20)
-	groups := map[string]v1.Layer{}
+	base := baseLayer(t, "base", 1<<20)
+	push := map[name.Reference]remote.Taggable{}
 	for i := range 100 {
-		group := fmt.Sprintf("group-%s-%d", word, i/10)
-		if groups[group] == nil {
-			groups[group] = npmLayer(t, group, "2.0.0", 64<<10)
-		}
-		name := fmt.Sprintf("app-%s-%03d", word, i)
+		group, tag := fmt.Sprintf("group-%s-%d", word, i/10), fmt.Sprintf("v%d", i)
+		above := npmLayer(t, group, "2.0.0", 64<<10)
 		image := func(architecture string) (v1.Image, []string) {
-			own := name
-			if architecture != "amd64" {
-				own += "-" + architecture
-			}
-			return imageOf(t, architecture, base, groups[group], npmLayer(t, own, "1.0.0", 16<<10)), append(basePackages(), group+" 2.0.0 1", own+" 1.0.0 2")
+			own := fmt.Sprintf("app-%s-%d-%s", word, i, architecture)
+			return imageOf(t, architecture, base, above, npmLayer(t, own, "1.0.0", 16<<10)), append(basePackages(), group+" 2.0.0 1", own+" 1.0.0 2")
 		}
 		amd64, packages := image("amd64")
+		push[r.reference(t, scanRepository+group, tag)] = amd64
 		if i != 50 {
-			c.put(t, r, scanRepository+name, "v1", amd64, packages)
+			c.add(t, scanRepository+group, tag, amd64, packages)
 			continue
 		}
 		arm64, others := image("arm64")
 		platform := func(architecture string) v1.Descriptor {
 			return v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: architecture}}
 		}
-		c.put(t, r, scanRepository+name, "v1", mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
+		index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
 			mutate.IndexAddendum{Add: amd64, Descriptor: platform("amd64")},
-			mutate.IndexAddendum{Add: arm64, Descriptor: platform("arm64")}), packages, others)
+			mutate.IndexAddendum{Add: arm64, Descriptor: platform("arm64")})
+		push[r.reference(t, scanRepository+group, tag)] = index
+		c.add(t, scanRepository+group, tag, index, packages, others)
+	}
+	if err := remote.MultiWrite(push, r.options()...); err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
