@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -110,8 +111,12 @@ func (db *DB) putImages(ctx context.Context, repositoryID int64, syncID string, 
 		return err
 	}
 	// Another tag of what was scanned already, or is about to be.
+	changed := nouns(slices.Concat(known, unknown), func(r imageRow) string { return r.Tag })
+	if len(changed) == 0 {
+		return nil
+	}
 	r, err := db.write.NewRaw("UPDATE images SET "+settledSQL()+` WHERE repository_id = ? AND tag IN (?)
-		AND manifest_id IN (SELECT manifest_id FROM scans)`, repositoryID, bun.List(nouns(tags, func(t ImageTag) string { return t.Name }))).Exec(ctx)
+		AND manifest_id IN (SELECT manifest_id FROM scans)`, repositoryID, bun.List(changed)).Exec(ctx)
 	return wrote(r, err, "images")
 }
 

@@ -237,7 +237,7 @@ func (db *DB) countLooked(ctx context.Context, items []itemOfTask, now time.Time
 		r, err := db.write.NewRaw(`UPDATE scan_tasks SET looked = looked + ?0,
 			pace_time = CASE WHEN ?1 - mark_time >= ?2 THEN mark_time ELSE pace_time END,
 			pace_looked = CASE WHEN ?1 - mark_time >= ?2 THEN mark_looked ELSE pace_looked END,
-			mark_looked = CASE WHEN ?1 - mark_time >= ?2 THEN looked ELSE mark_looked END,
+			mark_looked = CASE WHEN ?1 - mark_time >= ?2 THEN looked + ?0 ELSE mark_looked END,
 			mark_time = CASE WHEN ?1 - mark_time >= ?2 THEN ?1 ELSE mark_time END WHERE id = ?3`, byTask[task], at, window, task).Exec(ctx)
 		if err != nil {
 			return wrote(r, err, "scan task")
