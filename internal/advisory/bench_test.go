@@ -228,12 +228,12 @@ func BenchmarkAsk(b *testing.B) {
 	}
 	release := tidewaiter.Release{Ecosystems: []string{"Debian:12"}}
 	matchAll := func(b *testing.B, x *advisory.Index, packages []tidewaiter.Package) (n int) {
-		for _, p := range packages {
-			result, err := x.Match(p, release)
-			if err != nil {
-				b.Fatal(err)
-			}
-			n += len(result.Matches)
+		err := x.MatchEach(packages, release, func(_ int, r advisory.Result) error {
+			n += len(r.Matches)
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
 		}
 		return n
 	}

@@ -24,41 +24,45 @@ type Result struct {
 // Match returns the advisories that are about a version of a package. Packages
 // of a distribution are judged by its release, those of languages by themselves.
 func (x *Index) Match(p tidewaiter.Package, release tidewaiter.Release) (Result, error) {
-	subjects, gap := subjectsOf(p, release)
-	result := Result{Gap: gap}
-	err := x.view(func(tx *bolt.Tx) error {
-		m := matching{
-			packages:   tx.Bucket([]byte(bucketPackages)),
-			advisories: tx.Bucket([]byte(bucketAdvisories)),
-			stale:      x.stale,
-		}
-		known := gap == tidewaiter.GapRelease
-		for i := range subjects {
-			s := &subjects[i]
-			known = known || x.meta.Ecosystems[s.ecosystem] > 0
-			if err := m.ask(s); err != nil {
-				return err
-			}
-			if s.gap != tidewaiter.NoGap {
-				result.Gap = s.gap
-			}
-		}
-		if !known {
-			result.Gap = tidewaiter.GapEcosystem
-		}
-		result.Matches = m.found
+	var result Result
+	err := x.MatchEach([]tidewaiter.Package{p}, release, func(_ int, r Result) error {
+		result = r
 		return nil
 	})
-	slices.SortStableFunc(result.Matches, func(a, b tidewaiter.Match) int { return strings.Compare(a.AdvisoryID, b.AdvisoryID) })
 	return result, err
 }
 
-// matching collects the matches of one package.
+// MatchEach matches many packages of one release, such as those of an image,
+// and gives the result of each to visit.
+func (x *Index) MatchEach(packages []tidewaiter.Package, release tidewaiter.Release, visit func(i int, r Result) error) error {
+	return x.view(func(tx *bolt.Tx) error {
+		m := matching{
+			packages:   tx.Bucket([]byte(bucketPackages)),
+			advisories: tx.Bucket([]byte(bucketAdvisories)),
+			ecosystems: x.meta.Ecosystems,
+			stale:      x.stale,
+		}
+		for i := range packages {
+			result, err := m.match(&packages[i], release)
+			if err != nil {
+				return err
+			}
+			if err := visit(i, result); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// matching collects the matches of one package after the other.
 type matching struct {
 	packages, advisories *bolt.Bucket
+	ecosystems           map[string]int
 	stale                bool
+	key                  []byte
 	content              content
-	found                []tidewaiter.Match
+	found                []tidewaiter.Match // of this package
 	asked                []asked
 }
 
@@ -69,9 +73,33 @@ type asked struct {
 	entries []byte
 }
 
+func (m *matching) match(p *tidewaiter.Package, release tidewaiter.Release) (Result, error) {
+	subjects, gap := subjectsOf(p, release)
+	m.found, m.asked = nil, m.asked[:0]
+	known := gap == tidewaiter.GapRelease
+	for i := range subjects {
+		s := &subjects[i]
+		known = known || m.ecosystems[s.ecosystem] > 0
+		if err := m.ask(s); err != nil {
+			return Result{}, err
+		}
+		if s.gap != tidewaiter.NoGap {
+			gap = s.gap
+		}
+	}
+	if !known {
+		gap = tidewaiter.GapEcosystem
+	}
+	if len(m.asked) > 1 {
+		slices.SortStableFunc(m.found, func(a, b tidewaiter.Match) int { return strings.Compare(a.AdvisoryID, b.AdvisoryID) })
+	}
+	return Result{Matches: m.found, Gap: gap}, nil
+}
+
 // ask looks for advisories about a subject.
 func (m *matching) ask(s *subject) error {
-	entries := m.packages.Get([]byte(s.ecosystem + keySeparator + s.name))
+	m.key = append(append(append(m.key[:0], s.ecosystem...), keySeparator...), s.name...)
+	entries := m.packages.Get(m.key)
 	if entries == nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ func (s *subject) keyFor(l *line) (key []byte, understood bool) {
 }
 
 // subjectsOf returns the names under which advisories may speak of a package.
-func subjectsOf(p tidewaiter.Package, release tidewaiter.Release) ([]subject, tidewaiter.MatchGap) {
+func subjectsOf(p *tidewaiter.Package, release tidewaiter.Release) ([]subject, tidewaiter.MatchGap) {
 	var orders version.Order
 	switch p.Type {
 	case "deb":
@@ -75,8 +75,8 @@ func subjectsOf(p tidewaiter.Package, release tidewaiter.Release) ([]subject, ti
 // withBases adds to the ecosystems of a release those that speak before and
 // after them: of Ubuntu's packages with extended maintenance first those
 // advisories that know of it, and last the advisories that speak of no release.
-func withBases(ecosystems []string, p tidewaiter.Package) []string {
-	var all []string
+func withBases(ecosystems []string, p *tidewaiter.Package) []string {
+	all := make([]string, 0, 2*len(ecosystems)+1)
 	for _, e := range ecosystems {
 		if rest, ok := strings.CutPrefix(e, "Ubuntu:"); ok && strings.Contains(p.Version, "esm") && !strings.HasPrefix(rest, "Pro:") {
 			all = append(all, "Ubuntu:Pro:"+rest)
@@ -95,7 +95,7 @@ type named struct{ name, version string }
 
 // packageNames returns the names and versions of a package of a distribution
 // under which its advisories stand: mostly those of its source package.
-func packageNames(p tidewaiter.Package, ecosystem string) []named {
+func packageNames(p *tidewaiter.Package, ecosystem string) []named {
 	binary := named{p.Name, p.Version}
 	source := named{p.SourceName, p.SourceVersion}
 	if source.name == "" {
