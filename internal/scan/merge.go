@@ -66,6 +66,9 @@ func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageR
 	if end, ok := s.endOfLife(n.System); ok {
 		n.EndOfLife = end
 	}
+	if len(view.Systems) > 0 {
+		n.Base = overlay.Merge(layers[:1]).System.System
+	}
 	for i, l := range r.Layers {
 		n.Layers = append(n.Layers, tidewaiter.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, Size: l.Size, Step: config.StepOf(i)})
 	}
