@@ -14,5 +14,13 @@
 // server that can connect to nothing), relay_test.go (a network to cut, hold up
 // and listen to), component_test.go, clock_test.go, connection_test.go (what
 // users ask for), podman_test.go (podman, skopeo), shell_test.go, image_test.go
-// (an image to move about). A test at the end of most shows how it is used.
+// (an image to move about), pulled_test.go (bytes that were pulled through a
+// relay). A test at the end of most shows how it is used.
+//
+// Images with real content are made by the recipes in testdata/images, one file
+// each, as real_image_test.go explains: newRealImage gives one by its name.
+// snapshot_test.go makes their layers, tool_test.go reads what package managers
+// list, packages_test.go compares. Making all takes minutes; they are kept in
+// the user's cache (TIDEWAITER_E2E_CACHE is another place), and one is made anew
+// when its recipe changes. many_images_test.go has images by the dozen.
 package e2e

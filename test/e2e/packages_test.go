@@ -11,6 +11,11 @@ import (
 	"sync"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
@@ -97,6 +102,10 @@ const (
 var differences = []difference{
 	{"golang", onlyTool, "golang", "example.org/folder", "", "a module replaced by a folder is required as v0.0.0, which is no version of it"},
 	{"golang", onlyUs, "golang", "example.org/folder", "", "listed without that version"},
+	{"node", onlyTool, "npm", "@harbour/*", "", "a link to the project's own sources"},
+	{"node", onlyTool, "npm", "bundles", "", "the same"},
+	{"node", onlyUs, "npm", "*", "usr/local/lib/node_modules/pnpm/dist/node_modules/...", "pnpm carries packages within its own, which npm does not look for; they are there"},
+	{"node", onlyUs, "npm", "@*/*", "usr/local/lib/node_modules/pnpm/dist/node_modules/...", "the same"},
 	{"python", onlyUs, "pypi", "*", "usr/src/python/*", "setuptools leaves metadata beside sources that it builds; it is what an editable installation of old has, too"},
 	{"perl", onlyTool, "cpan", "Buoy", "", "cpanm keeps no record of what it installed from a file"},
 	{"java", onlyUs, "maven", "*", "usr/share/java/*", "Debian's archives without pom.properties: by their names, which are Debian's, and their manifests"},
@@ -200,4 +209,39 @@ func sorted(facts map[fact]bool) []fact {
 	}
 	slices.SortFunc(list, func(a, b fact) int { return strings.Compare(a.String(), b.String()) })
 	return list
+}
+
+// twoPlatforms is an image for amd64 and arm64.
+func twoPlatforms(t testing.TB) v1.ImageIndex {
+	t.Helper()
+	index := mutate.IndexMediaType(empty.Index, types.DockerManifestList)
+	for _, architecture := range []string{"amd64", "arm64"} {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        newRealImage(t, "multi-"+architecture),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: architecture}},
+		})
+	}
+	return index
+}
+
+// TestPackagesOfPlatforms does the same for the images of an index.
+func TestPackagesOfPlatforms(t *testing.T) {
+	r := startRegistry(t, registryOptions{User: "alice", Password: "pa ss"})
+	index := twoPlatforms(t)
+	r.Push(t, "real/multi", "1", index)
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &comparison{used: make([]bool, len(differences))}
+	for _, child := range manifest.Manifests {
+		image := newRealImage(t, "multi-"+child.Platform.Architecture)
+		packages := packagesOf(t, r, "real/multi", child.Digest.String())
+		c.compare(t, image, packages)
+		for _, p := range packages {
+			if p.Type == "deb" && p.Architecture != "all" && p.Architecture != child.Platform.Architecture {
+				t.Errorf("%s of %s in the image for %s", p.Name, p.Architecture, child.Platform.Architecture)
+			}
+		}
+	}
 }

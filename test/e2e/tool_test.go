@@ -183,6 +183,9 @@ func readNpm(t testing.TB, text string) []fact {
 			first = false
 			continue
 		}
+		if _, real, ok := strings.Cut(rest, "@npm:"); ok {
+			rest = real // "folder:alias@npm:name@version"
+		}
 		rest, _, _ = strings.Cut(rest, ":")
 		at := strings.LastIndexByte(rest, '@')
 		if at <= 0 {
