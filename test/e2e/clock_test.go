@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // wrongClock builds the scan component with a time.Now that adds the seconds
@@ -83,5 +85,17 @@ func TestComponentWithWrongClock(t *testing.T) {
 		if check := a.test(t, a.id); !check.OK {
 			t.Errorf("with %s seconds too many: %+v", clock, check)
 		}
+		cargo := newCargo()
+		cargo.put(t, a.reg, scanRepository+"clock"+clock, "v1", imageOf(t, "amd64", npmLayer(t, "clock", clock, 100)), []string{"clock " + clock + " 0"})
+		a.sync(t, a.id)
+		name := scanRepository + "clock" + clock + ":v1"
+		a.scanned(t, a.scanImage(t, a.image(t, name)), scanPatience, 1)
+		if found := ledgerOf(t, a.server).packages(t)[name]; !slices.Equal(found, cargo.Images[name]) {
+			t.Errorf("with %s seconds too many the image holds %q, want %q", clock, found, cargo.Images[name])
+		}
+		if at := time.UnixMilli(*a.image(t, name).LatestScanTime); time.Since(at).Abs() > patience {
+			t.Errorf("with %s seconds too many the image was scanned at %s", clock, at)
+		}
+		want.Images[name] = imageListed{Digest: a.reg.Digest(t, scanRepository+"clock"+clock, "v1")}
 	}
 }

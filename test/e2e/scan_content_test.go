@@ -209,4 +209,13 @@ func (r *registryServer) fillHundred(t testing.TB, word string) *cargo {
 	return c
 }
 
+func layerDigest(t testing.TB, layer v1.Layer) string {
+	t.Helper()
+	digest, err := layer.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest.String()
+}
+
 func inOrder(list []string) []string { return slices.Sorted(slices.Values(list)) }
