@@ -41,9 +41,11 @@ func (x *Index) MatchEach(packages []tidewaiter.Package, release tidewaiter.Rele
 			advisories: tx.Bucket([]byte(bucketAdvisories)),
 			ecosystems: x.meta.Ecosystems,
 			stale:      x.stale,
+			scopes:     scopesOf(release, false),
+			scopesESM:  scopesOf(release, true),
 		}
 		for i := range packages {
-			result, err := m.match(&packages[i], release)
+			result, err := m.match(&packages[i])
 			if err != nil {
 				return err
 			}
@@ -60,8 +62,11 @@ type matching struct {
 	packages, advisories *bolt.Bucket
 	ecosystems           map[string]int
 	stale                bool
+	scopes, scopesESM    []scope
+	subjects             []subject // of this package
 	key                  []byte
 	content              content
+	later                []happening
 	found                []tidewaiter.Match // of this package
 	asked                []asked
 }
@@ -73,8 +78,13 @@ type asked struct {
 	entries []byte
 }
 
-func (m *matching) match(p *tidewaiter.Package, release tidewaiter.Release) (Result, error) {
-	subjects, gap := subjectsOf(p, release)
+func (m *matching) match(p *tidewaiter.Package) (Result, error) {
+	scopes := m.scopes
+	if strings.Contains(p.Version, "esm") {
+		scopes = m.scopesESM
+	}
+	subjects, gap := subjectsOf(m.subjects[:0], p, scopes)
+	m.subjects = subjects
 	m.found, m.asked = nil, m.asked[:0]
 	known := gap == tidewaiter.GapRelease
 	for i := range subjects {
@@ -205,7 +215,7 @@ func (m *matching) add(s *subject, e *entry, held *line, reason tidewaiter.Match
 		Ecosystem:  s.ecosystem,
 		Name:       s.name,
 		Version:    s.version,
-		Fixed:      m.content.fixes(s),
+		Fixed:      m.fixes(s),
 		Urgency:    string(e.urgency),
 		Reason:     reason,
 	}
@@ -237,8 +247,8 @@ func (m *matching) add(s *subject, e *entry, held *line, reason tidewaiter.Match
 
 // fixes returns the versions after the subject's in which it is fixed, and
 // that are in no other range, the nearest first.
-func (c *content) fixes(s *subject) []string {
-	var later []happening
+func (m *matching) fixes(s *subject) []string {
+	c, later := &m.content, m.later[:0]
 	for i := range c.lines {
 		order := c.lines[i].order
 		key, _ := s.keyFor(&c.lines[i])
@@ -251,8 +261,12 @@ func (c *content) fixes(s *subject) []string {
 			}
 		}
 	}
+	m.later = later
+	if len(later) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(later, func(a, b happening) int { return bytes.Compare(a.key, b.key) })
-	var versions []string
+	versions := make([]string, 0, len(later))
 	for _, h := range later {
 		if v := string(h.version); !slices.Contains(versions, v) {
 			versions = append(versions, v)

@@ -36,88 +36,99 @@ func (s *subject) keyFor(l *line) (key []byte, understood bool) {
 	return s.semVer, s.semVer[0] != 0
 }
 
-// subjectsOf returns the names under which advisories may speak of a package.
-func subjectsOf(p *tidewaiter.Package, release tidewaiter.Release) ([]subject, tidewaiter.MatchGap) {
-	var orders version.Order
+// scope is an ecosystem whose advisories count for the packages of a release.
+type scope struct {
+	ecosystem string
+	key       string // as in the key of a package
+	base      string
+	order     version.Order
+}
+
+// scopesOf returns the ecosystems that count for a release. Those that speak of
+// no release come last. With esm (extended maintenance of Ubuntu) those that
+// know of it come first.
+func scopesOf(release tidewaiter.Release, esm bool) []scope {
+	var scopes []scope
+	add := func(ecosystem string) {
+		base, _, _ := strings.Cut(ecosystem, ":")
+		scopes = append(scopes, scope{ecosystem, ecosystemKey(ecosystem), base, version.OrderOf(ecosystem)})
+	}
+	for _, e := range release.Ecosystems {
+		if rest, ok := strings.CutPrefix(e, "Ubuntu:"); ok && esm && !strings.HasPrefix(rest, "Pro:") {
+			add("Ubuntu:Pro:" + rest)
+		}
+	}
+	for _, e := range release.Ecosystems {
+		add(e)
+	}
+	for _, e := range release.Ecosystems {
+		if base, _, ok := strings.Cut(e, ":"); ok {
+			add(base)
+		}
+	}
+	return scopes
+}
+
+// subjectsOf appends the names under which advisories may speak of a package.
+func subjectsOf(subjects []subject, p *tidewaiter.Package, scopes []scope) ([]subject, tidewaiter.MatchGap) {
+	var order version.Order
 	switch p.Type {
 	case "deb":
-		orders = version.Debian
+		order = version.Debian
 	case "apk":
-		orders = version.APK
+		order = version.APK
 	case "rpm":
-		orders = version.RPM
+		order = version.RPM
 	default:
 		v := p.Version
 		if p.Ecosystem == "Go" {
 			v = goVersion(p.Name, v)
 		}
-		return []subject{{
+		return append(subjects, subject{
 			ecosystem: ecosystemKey(p.Ecosystem), name: nameKey(p.Ecosystem, p.Name), version: v, order: version.OrderOf(p.Ecosystem),
-		}}, tidewaiter.NoGap
+		}), tidewaiter.NoGap
 	}
-	var subjects []subject
-	for rank, ecosystem := range withBases(release.Ecosystems, p) {
-		if version.OrderOf(ecosystem) != orders {
+	gap := tidewaiter.GapRelease
+	for rank := range scopes {
+		in := &scopes[rank]
+		if in.order != order {
 			continue // a package manager of another distribution within this one
 		}
-		for _, is := range packageNames(p, ecosystem) {
-			subjects = append(subjects, subject{
-				ecosystem: ecosystemKey(ecosystem), name: nameKey(ecosystem, is.name), version: is.version, rank: rank, order: orders,
-			})
+		gap = tidewaiter.NoGap
+		binary, source := packageNames(p, in.base)
+		if binary.name != "" {
+			subjects = append(subjects, subject{ecosystem: in.key, name: nameKey(in.ecosystem, binary.name), version: binary.version, rank: rank, order: order})
+		}
+		if source.name != "" && source != binary {
+			subjects = append(subjects, subject{ecosystem: in.key, name: nameKey(in.ecosystem, source.name), version: source.version, rank: rank, order: order})
 		}
 	}
-	if len(subjects) == 0 {
-		return nil, tidewaiter.GapRelease
-	}
-	return subjects, tidewaiter.NoGap
-}
-
-// withBases adds to the ecosystems of a release those that speak before and
-// after them: of Ubuntu's packages with extended maintenance first those
-// advisories that know of it, and last the advisories that speak of no release.
-func withBases(ecosystems []string, p *tidewaiter.Package) []string {
-	all := make([]string, 0, 2*len(ecosystems)+1)
-	for _, e := range ecosystems {
-		if rest, ok := strings.CutPrefix(e, "Ubuntu:"); ok && strings.Contains(p.Version, "esm") && !strings.HasPrefix(rest, "Pro:") {
-			all = append(all, "Ubuntu:Pro:"+rest)
-		}
-	}
-	all = append(all, ecosystems...)
-	for _, e := range ecosystems {
-		if base, _, ok := strings.Cut(e, ":"); ok {
-			all = append(all, base)
-		}
-	}
-	return all
+	return subjects, gap
 }
 
 type named struct{ name, version string }
 
 // packageNames returns the names and versions of a package of a distribution
-// under which its advisories stand: mostly those of its source package.
-func packageNames(p *tidewaiter.Package, ecosystem string) []named {
-	binary := named{p.Name, p.Version}
-	source := named{p.SourceName, p.SourceVersion}
+// under which its advisories stand: mostly those of its source package alone.
+func packageNames(p *tidewaiter.Package, base string) (binary, source named) {
+	binary = named{p.Name, p.Version}
+	source = named{p.SourceName, p.SourceVersion}
 	if source.name == "" {
-		return []named{binary}
+		return binary, named{}
 	}
 	if source.version == "" {
 		source.version = p.Version
 	}
-	base, _, _ := strings.Cut(ecosystem, ":")
 	switch base {
 	case "Debian", "Ubuntu", "Echo", "Alpine", "Alpaquita", "BellSoft Hardened Containers":
-		return []named{source}
+		return named{}, source
 	case "Wolfi", "Chainguard", "MinimOS":
 	default: // rpm: the file of the source package says no epoch, and both have the same
 		if epoch, _, ok := strings.Cut(p.Version, ":"); ok && !strings.Contains(source.version, ":") {
 			source.version = epoch + ":" + source.version
 		}
 	}
-	if source == binary {
-		return []named{binary}
-	}
-	return []named{binary, source}
+	return binary, source
 }
 
 // goVersion returns a version of Go's standard library as advisories have it:
