@@ -25,9 +25,9 @@ const localServer = "http://localhost"
 // inside the server enrols, at once.
 const localTokenLife = time.Minute
 
-// startParts starts what runs beside the requests: cleaning up, schedules, and
-// the local cluster. The returned function stops it all, and ends the requests
-// of components that wait for work.
+// startParts starts what runs beside the requests: schedules, the server's own
+// jobs, and the local cluster. The returned function stops it all, and ends the
+// requests of components that wait for work.
 func startParts(ctx context.Context, c *Config, s *state, handler http.Handler, log *slog.Logger) (stop func() error, err error) {
 	stopLocal := func() error { return nil }
 	if c.LocalCluster {
@@ -35,10 +35,9 @@ func startParts(ctx context.Context, c *Config, s *state, handler http.Handler, 
 			return nil, err
 		}
 	}
-	stopPurging := startPurging(ctx, s.identity, purgeEvery, log)
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	for _, run := range []func(context.Context) error{s.inventory.Run, s.scans.Run} {
+	for _, run := range []func(context.Context) error{s.inventory.Run, s.scans.Run, s.jobs.Run} {
 		done.Go(func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
 				log.ErrorContext(ctx, "what runs beside the requests has stopped", "error", err)
@@ -50,7 +49,6 @@ func startParts(ctx context.Context, c *Config, s *state, handler http.Handler, 
 		s.fleet.Close()
 		cancel()
 		done.Wait()
-		stopPurging()
 		return err
 	}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/jobs"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
@@ -32,6 +33,7 @@ type state struct {
 	fleet     *fleet.Service
 	inventory *inventory.Service
 	scans     *scan.Service
+	jobs      *jobs.Runner // nil for an admin command
 }
 
 // openState opens the data folder and the database for a server: it takes the
@@ -49,6 +51,9 @@ func openState(ctx context.Context, c *Config, log *slog.Logger) (*state, error)
 		return nil, errors.Join(err, lock.Release())
 	}
 	s.lock = lock
+	if err := s.openJobs(ctx, log); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -92,7 +97,11 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 // Close closes what is open. The lock goes last: whoever gets it finds a
 // database that is closed.
 func (s *state) Close() error {
-	err := s.db.Close()
+	var err error
+	if s.jobs != nil {
+		err = s.jobs.Close()
+	}
+	err = errors.Join(err, s.db.Close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Release())
 	}

@@ -12,16 +12,12 @@ import (
 // batch is how many rows one look takes at once.
 const batch = 500
 
-// sweepEvery is how often what is old is removed.
-const sweepEvery = 10 * time.Minute
-
 // Run does what is due until the context ends: schedules, checks that nobody
-// takes, work that was given up too often, and the removal of what is old. It
-// may run in several servers at once. Failures are logged and tried again.
+// takes, and work that was given up too often. It may run in several servers at
+// once. Failures are logged and tried again.
 func (s *Service) Run(ctx context.Context) error {
 	s.log.DebugContext(ctx, "inventory runs", slog.String("sync_at", s.syncAt), slog.String("time_zone", s.location.String()))
 	rescheduled := false
-	var swept time.Time
 	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
 	for {
@@ -31,10 +27,6 @@ func (s *Service) Run(ctx context.Context) error {
 		s.try(ctx, "due synchronisations could not be queued", s.runDue)
 		s.try(ctx, "waiting access checks could not be looked at", s.failUntaken)
 		s.try(ctx, "exhausted work could not be ended", s.failExhausted)
-		if now := time.Now(); now.Sub(swept) >= sweepEvery {
-			swept = now
-			s.try(ctx, "old rows could not be removed", s.sweep)
-		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -141,9 +133,9 @@ func (s *Service) exhausted(ctx context.Context, w tidewaiter.Work) error {
 	})
 }
 
-// sweep removes what is old: images that are gone, ended work and tasks,
-// enrolments that have expired.
-func (s *Service) sweep(ctx context.Context) error {
+// Sweep removes what is old: images that are gone, ended work and tasks,
+// enrolments that have expired. It is for a job that comes again now and then.
+func (s *Service) Sweep(ctx context.Context) error {
 	now := s.now()
 	for {
 		n, err := s.store.PurgeGone(ctx, now.Add(-s.retention), batch)

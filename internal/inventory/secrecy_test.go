@@ -65,7 +65,7 @@ func TestSecrecy(t *testing.T) {
 		said = append(said, fmt.Sprintf("%+v", d))
 		w.pass(48 * time.Hour)
 		w.try(ctx, "runDue", w.runDue)
-		w.try(ctx, "sweep", w.sweep)
+		w.try(ctx, "sweep", w.Sweep)
 
 		places := map[string][]byte{"errors": []byte(strings.Join(said, "\n")), "log": log.Bytes()}
 		if file, ok := strings.CutPrefix(url, "sqlite:"); ok {

@@ -433,7 +433,7 @@ func TestRetention(t *testing.T) {
 			t.Errorf("images %v, then %v", first, got)
 		}
 		w.pass(7*24*time.Hour - time.Minute)
-		w.ok(w.sweep(ctx))
+		w.ok(w.Sweep(ctx))
 		w.wish()
 		w.sync(all...)
 		if diff := cmp.Diff(first, ids()); diff != "" {
@@ -442,7 +442,7 @@ func TestRetention(t *testing.T) {
 		w.wish()
 		w.sync(tagged("team/app", true, "v2", imageOf("2")))
 		w.pass(7*24*time.Hour + time.Minute)
-		w.ok(w.sweep(ctx))
+		w.ok(w.Sweep(ctx))
 		if list, n, err := w.db.Repositories(ctx, r.ID, store.Page{Limit: 10}); err != nil || n != 1 {
 			t.Errorf("repositories %+v, %v", list, err)
 		}
@@ -454,7 +454,7 @@ func TestRetention(t *testing.T) {
 
 		last := w.wish()
 		w.pass(31 * 24 * time.Hour)
-		w.ok(w.sweep(ctx))
+		w.ok(w.Sweep(ctx))
 		if tasks := w.tasks(); len(tasks) != 1 || tasks[0].ID != last.ID {
 			t.Errorf("tasks %+v, want the one that has not ended", tasks)
 		}
