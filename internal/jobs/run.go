@@ -68,14 +68,14 @@ func (r *Runner) insert(ctx context.Context, tx *sql.Tx, e envelope) error {
 	if err != nil || !result.UniqueSkippedAsDuplicate || result.Job.State != rivertype.JobStateRunning {
 		return err
 	}
-	return r.mark(ctx, tx, result.Job.ID, true)
+	return r.mark(ctx, tx, result.Job.ID, result.Job.Attempt)
 }
 
-// mark says whether a job that runs has been enqueued anew. River keeps this as
-// the job's output, which is one of the few things of a running job that it lets
-// others change.
-func (r *Runner) mark(ctx context.Context, tx *sql.Tx, id int64, again bool) error {
-	_, err := r.client.JobUpdateTx(ctx, tx, id, &river.JobUpdateParams{Output: again})
+// mark says in which attempt a job was enqueued anew while it ran, or 0. River
+// keeps this as the job's output, which is one of the few things of a running job
+// that it lets others change.
+func (r *Runner) mark(ctx context.Context, tx *sql.Tx, id int64, attempt int) error {
+	_, err := r.client.JobUpdateTx(ctx, tx, id, &river.JobUpdateParams{Output: attempt})
 	return err
 }
 
@@ -182,11 +182,13 @@ func (w *worker) record(ctx context.Context, j *river.Job[envelope]) (again bool
 	if err != nil {
 		return false, err
 	}
-	if again, err = marked(row); err != nil {
+	attempt, err := marked(row)
+	if err != nil {
 		return false, err
 	}
+	again = attempt == j.Attempt
 	if again {
-		err = w.mark(ctx, tx, j.ID, false)
+		err = w.mark(ctx, tx, j.ID, 0)
 	} else if row.State == rivertype.JobStateRunning {
 		_, err = river.JobCompleteTx[riverdriver.Driver[*sql.Tx]](ctx, tx, j)
 	}
@@ -196,13 +198,13 @@ func (w *worker) record(ctx context.Context, j *river.Job[envelope]) (again bool
 	return again, tx.Commit()
 }
 
-func marked(j *rivertype.JobRow) (again bool, err error) {
+func marked(j *rivertype.JobRow) (attempt int, err error) {
 	output := j.Output()
 	if output == nil {
-		return false, nil
+		return 0, nil
 	}
-	if err := json.Unmarshal(output, &again); err != nil {
-		return false, fmt.Errorf("read mark of job: %w", err)
+	if err := json.Unmarshal(output, &attempt); err != nil {
+		return 0, fmt.Errorf("read mark of job: %w", err)
 	}
-	return again, nil
+	return attempt, nil
 }
