@@ -47,7 +47,7 @@ func document(t *testing.T) *huma.OpenAPI {
 // and wants each of them in the document, with the same range.
 func TestContract(t *testing.T) {
 	doc := document(t)
-	for _, op := range slices.Concat(contract(), scanContract()) {
+	for _, op := range slices.Concat(contract(), scanContract(), contentsContract()) {
 		t.Run(op.name, func(t *testing.T) {
 			method, path, _ := strings.Cut(op.place, " ")
 			item := doc.Paths[path]

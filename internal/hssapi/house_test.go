@@ -226,8 +226,9 @@ type answer struct {
 	body object
 }
 
-// as sends a request with a token. The body is text, or else made into JSON.
-func (h *house) as(token, method, path string, body any) answer {
+// as sends a request with a token, and with headers: name, value. The body is
+// text, or else made into JSON.
+func (h *house) as(token, method, path string, body any, header ...string) answer {
 	h.Helper()
 	text, ok := body.(string)
 	if !ok && body != nil {
@@ -239,6 +240,9 @@ func (h *house) as(token, method, path string, body any) answer {
 	h.must(err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Auth-Token", token)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	h.must(err)
 	defer resp.Body.Close()

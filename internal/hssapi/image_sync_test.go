@@ -1,6 +1,8 @@
 package hssapi_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,8 +18,8 @@ import (
 func (h *house) wellConnected(kinds map[string]string) map[string]string {
 	h.Helper()
 	ids := map[string]string{}
-	for name, kind := range kinds {
-		ids[name] = h.add(name, object{"registry_type": kind})
+	for _, name := range slices.Sorted(maps.Keys(kinds)) { // lists begin with the oldest
+		ids[name] = h.add(name, object{"registry_type": kinds[name]})
 		h.check("", "")
 		h.syncIfWaiting()
 	}

@@ -1,6 +1,7 @@
 package hssapi
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -28,7 +29,7 @@ type RegistryImagesInfo struct {
 	RegistryType     string `json:"registry_type" enum:"SwrPrivate,SwrShared,SwrEnterprise,Harbor,Jfrog,Other"`
 	LatestVersion    bool   `json:"latest_version"`
 	ScanStatus       string `json:"scan_status" enum:"unscan,success,scanning,failed,download_failed,image_oversized,waiting_for_scan"`
-	ScanFailedDesc   string `json:"scan_failed_desc,omitempty" doc:"Why the last scan failed, or why the image cannot be scanned, in words."`
+	ScanFailedDesc   string `json:"scan_failed_desc,omitempty" doc:"Why the last scan failed, or why the image cannot be scanned, in words: their first 128 characters."`
 	ScanFailedCode   string `json:"scan_failed_code,omitempty"`
 	ImageSize        int64  `json:"image_size" doc:"Bytes, compressed; of an index the sum over its images."`
 	LatestUpdateTime int64  `json:"latest_update_time" doc:"Milliseconds: when the tag was last pushed, as far as is known."`
@@ -60,12 +61,12 @@ type AssociateImagesInfo struct {
 	ImageType        string `json:"image_type" enum:"private_image,shared_image,instance_image,harbor,jfrog,other"`
 	Namespace        string `json:"namespace"`
 	ImageDigest      string `json:"image_digest"`
-	ScanStatus       string `json:"scan_status" enum:"unscan,success,scanning,failed,download_failed,image_oversized,waiting_for_scan"`
+	ScanStatus       string `json:"scan_status" enum:"unscan,success,scanning,failed,download_failed,image_oversized,waiting_for_scan" doc:"Of what is known of this platform: success, failed if it could not be looked into to its end, or unscan."`
 	VulNum           int32  `json:"vul_num"`
 	UnsafeSettingNum int32  `json:"unsafe_setting_num"`
 	MaliciousFileNum int32  `json:"malicious_file_num"`
 	Platform         string `json:"platform" doc:"Beyond the contract: such as linux/arm64."`
-	ScanFailedDesc   string `json:"scan_failed_desc,omitempty" doc:"Beyond the contract: why the image cannot be scanned."`
+	ScanFailedDesc   string `json:"scan_failed_desc,omitempty" doc:"Beyond the contract: why the scan failed, or why the image cannot be scanned."`
 }
 
 // gone is the code of an image that is no longer in its registry.
@@ -106,6 +107,8 @@ func whyUnscanned(i tidewaiter.RegistryImage) (code, text string) {
 	switch {
 	case !i.Gone.IsZero():
 		return gone, failureText(gone)
+	case i.Scan.FailedCode != "" && i.ScanReason != "":
+		return i.Scan.FailedCode, i.ScanReason
 	case i.Scan.FailedCode != "":
 		return i.Scan.FailedCode, failureText(i.Scan.FailedCode)
 	case i.Kind == schema1:
@@ -125,6 +128,16 @@ func sharedStatus(i tidewaiter.RegistryImage) string {
 	return "effective"
 }
 
+// description cuts a text to the 128 characters that the contract has for the
+// description of a failure.
+func description(text string) string {
+	const most = 128
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
+}
+
 func wireImage(i tidewaiter.RegistryImage) RegistryImagesInfo {
 	w := RegistryImagesInfo{
 		ID: i.ID, Namespace: i.Namespace, ImageName: i.Name, ImageID: i.ImageID, ImageDigest: string(i.Digest), ImageVersion: i.Tag,
@@ -137,11 +150,12 @@ func wireImage(i tidewaiter.RegistryImage) RegistryImagesInfo {
 		SeverityLevel: i.Scan.Severity, MissingSince: milliseconds(i.Gone),
 	}
 	w.ScanFailedCode, w.ScanFailedDesc = whyUnscanned(i)
+	w.ScanFailedDesc = description(w.ScanFailedDesc)
 	w.AssociationImages = wireAll(i.Platforms, func(p tidewaiter.PlatformImage) AssociateImagesInfo {
 		return AssociateImagesInfo{
 			ID: p.ManifestID, ImageID: p.ImageID, ImageName: i.Name, ImageVersion: i.Tag, ImageType: w.ImageType,
-			Namespace: i.Namespace, ImageDigest: string(p.Digest), ScanStatus: "unscan",
-			Platform: p.Platform.String(), ScanFailedDesc: p.Reason,
+			Namespace: i.Namespace, ImageDigest: string(p.Digest), ScanStatus: p.ScanStatus,
+			Platform: p.Platform.String(), ScanFailedDesc: description(cmp.Or(p.ScanReason, p.Reason)),
 		}
 	})
 	return w

@@ -69,6 +69,9 @@ func Register(api *gateway.API, o Options) {
 	s.registerScanPolicies()
 	s.registerScanStatistics()
 	s.registerClusters()
+	s.registerImageSoftware()
+	s.registerImageFiles()
+	s.registerBaseImage()
 	for _, op := range Operations() {
 		if !s.built[op.Name] {
 			api.RegisterNotBuilt(op)

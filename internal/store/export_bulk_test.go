@@ -226,16 +226,21 @@ func (b *Bulk) Results(ctx context.Context, registryOf map[int64]int64, results 
 	paths := make(map[string]int32)
 	counts := make(map[[2]int64]int)
 	var failed error
-	err := b.Rows(ctx, "scan_results", "manifest_id, registry_number, complete, failed_code, reason, extractors, scanned, chain_id, os_id, os_version, os_name, "+
+	z, err := newDocumentWriter()
+	if err != nil {
+		return err
+	}
+	defer z.Close() //nolint:errcheck // EncodeAll leaves nothing behind
+	err = b.Rows(ctx, "scan_results", "manifest_id, registry_number, complete, failed_code, reason, extractors, scanned, chain_id, os_id, os_version, os_name, "+
 		"end_of_life, packages, files, file_bytes, loose_files, document", func(yield func([]any) bool) {
 		for r := range results {
 			number := registryOf[r.ManifestID]
-			document, err := encodeDocument(r.ImageResult)
+			text, err := marshalDocument(r.ImageResult)
 			if err != nil {
 				failed = err
 				return
 			}
-			row := r.row(number, document)
+			row := r.row(number, z.EncodeAll(text, nil))
 			l, h := r.layerRows(number)
 			layers, hidden = append(layers, l...), append(hidden, h...)
 			seen := make(map[int64]bool, len(r.Packages))

@@ -91,6 +91,18 @@ func (db *DB) containing(column, text string) (condition string, args []any) {
 	return `? ? ? ESCAPE '\'`, []any{bun.Safe(column), bun.Safe(operator), pattern}
 }
 
+// Contains tells whether a text has another in it, as lists that are searched
+// for a part of a name understand it: whatever the case of the letters a to z.
+func Contains(text, part string) bool {
+	fold := func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}
+	return strings.Contains(strings.Map(fold, text), strings.Map(fold, part))
+}
+
 // pairs returns numbers as the rows of a VALUES clause.
 func pairs(list [][2]int64) bun.Safe {
 	var b []byte

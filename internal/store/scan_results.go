@@ -75,7 +75,7 @@ type cutDocument struct {
 // maxDocument bounds what is read back, in bytes.
 const maxDocument = 256 << 20
 
-func encodeDocument(r tidewaiter.ImageResult) ([]byte, error) {
+func marshalDocument(r tidewaiter.ImageResult) ([]byte, error) {
 	d := resultDocument{System: r.System, Base: r.Base, Config: r.Config}
 	for _, l := range r.Layers {
 		d.Layers = append(d.Layers, layerDocument{l.Digest, l.DiffID, l.Size, l.Step})
@@ -86,11 +86,19 @@ func encodeDocument(r tidewaiter.ImageResult) ([]byte, error) {
 	for _, c := range r.Cuts {
 		d.Cuts = append(d.Cuts, cutDocument{c.Path, c.Code, c.Reason, c.Layer})
 	}
-	text, err := json.Marshal(d)
+	return json.Marshal(d)
+}
+
+func newDocumentWriter() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+}
+
+func encodeDocument(r tidewaiter.ImageResult) ([]byte, error) {
+	text, err := marshalDocument(r)
 	if err != nil {
 		return nil, fmt.Errorf("write result: %w", err)
 	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	z, err := newDocumentWriter()
 	if err != nil {
 		return nil, fmt.Errorf("write result: %w", err)
 	}
