@@ -127,6 +127,31 @@ func TestLastGoodResultStays(t *testing.T) {
 		if w.ok(err); len(after.Packages) != 1 || !after.Complete || !after.Scanned.Equal(before.Scanned) {
 			t.Errorf("the last good result has become %+v", after)
 		}
+
+		// They are cut short by limits.
+		w.set = "set-3"
+		task = w.scan("r/a:y")
+		j = w.next("one")
+		_, err = j.layers(1, "narrow")
+		w.ok(err)
+		w.ok(j.send(1, "narrow", true))
+		w.ok(j.report(1, "narrow", ""))
+		w.ok(j.finish(protocol.FinishRequest{Outcome: protocol.OutcomeDone}))
+		w.want("the task", w.progress(task.ID), "finished: 0 and 1 of 1")
+		w.want("r/a:y", w.status("r/a:y"), "failed failed_to_scan_software")
+		after, err = db.Result(t.Context(), w.image("r/a:y").ManifestID)
+		if w.ok(err); !after.Complete || after.Extractors != extractors {
+			t.Errorf("the last good result has become %+v", after)
+		}
+
+		// With others they are not.
+		w.scan("r/a:y")
+		j = w.next("one")
+		j.do()
+		after, err = db.Result(t.Context(), w.image("r/a:y").ManifestID)
+		if w.ok(err); !after.Complete || after.Extractors != "set-3" || w.status("r/a:y") != "success" {
+			t.Errorf("the result is %+v", after)
+		}
 	})
 }
 

@@ -38,6 +38,7 @@ type world struct {
 	raw     *sql.DB // the same database
 	cluster string
 	project string
+	set     string // version of the component's extractors
 	time    time.Time
 	syncs   int
 }
@@ -64,7 +65,7 @@ func newWorld(t tester, db *store.DB, raw *sql.DB) *world {
 	t.Helper()
 	// Ahead of the clock of the machine, by which the store says when manifests
 	// may be unused.
-	w := &world{t: t, db: db, raw: raw, cluster: store.NewID(), project: store.NewID(), time: store.Now().Add(time.Hour)}
+	w := &world{t: t, db: db, raw: raw, cluster: store.NewID(), project: store.NewID(), set: extractors, time: store.Now().Add(time.Hour)}
 	w.Service = New(Options{Store: db, Extractors: extractors, Now: func() time.Time { return w.time }, Interval: time.Millisecond})
 	w.ok(db.CreateCluster(t.Context(), tidewaiter.Cluster{ID: w.cluster, ProjectID: w.project, Name: "site", Kind: tidewaiter.AttachedCluster, Created: w.time}))
 	return w
@@ -313,7 +314,7 @@ func layerOf(x thing) protocol.Layer {
 
 // layers asks for the one layer of an image.
 func (j *job) layers(x thing, limits string) (string, error) {
-	states, err := j.Layers(j.t.Context(), j.lease, protocol.LayersRequest{Extractors: extractors, Limits: limits, Layers: []protocol.Layer{layerOf(x)}})
+	states, err := j.Layers(j.t.Context(), j.lease, protocol.LayersRequest{Extractors: j.set, Limits: limits, Layers: []protocol.Layer{layerOf(x)}})
 	return strings.Join(states, ""), err
 }
 
@@ -321,7 +322,7 @@ func (j *job) layers(x thing, limits string) (string, error) {
 func (j *job) send(x thing, limits string, cut bool) error {
 	l := layerOf(x)
 	facts := tidewaiter.LayerFacts{
-		DiffID: l.DiffID, Verified: true, Extractors: extractors, Size: 200,
+		DiffID: l.DiffID, Verified: true, Extractors: j.set, Size: 200,
 		Files:    []tidewaiter.File{{Path: "app", Type: tidewaiter.RegularFile, Size: 7}},
 		Packages: []tidewaiter.Package{{Ecosystem: "PyPI", Name: fmt.Sprint("package", int(x)), Version: "1.0", Type: "pypi", Path: "app", Extractor: "x"}},
 	}
@@ -330,12 +331,12 @@ func (j *job) send(x thing, limits string, cut bool) error {
 	}
 	var b bytes.Buffer
 	j.ok(codec.Encode(&b, facts))
-	return j.Layer(j.t.Context(), j.lease, protocol.LayerReport{Extractors: extractors, Limits: limits, Layer: l}, b.Bytes())
+	return j.Layer(j.t.Context(), j.lease, protocol.LayerReport{Extractors: j.set, Limits: limits, Layer: l}, b.Bytes())
 }
 
 // image reports an image, or why it failed.
 func (j *job) report(x thing, limits, failure string) error {
-	r := protocol.ImageReport{Digest: x.digest(), Extractors: extractors, Limits: limits}
+	r := protocol.ImageReport{Digest: x.digest(), Extractors: j.set, Limits: limits}
 	if failure == "" {
 		r.Layers = []protocol.Layer{layerOf(x)}
 		r.Config = protocol.ImageConfig{OS: "linux", Architecture: "amd64"}
