@@ -124,7 +124,6 @@ var differences = []difference{
 	{"java", onlyTool, "maven", "xml-apis:xml-apis-1.4", "", "an artifact of Debian's, whose name holds a version"},
 	{"java", onlyUs, "maven", "xml-apis:xml-apis", "srv/java/lib/*", "the same, with 1.4 taken for the beginning of the version"},
 	{"java", onlyUs, "maven", "com.google.inject:guice", "srv/java/lib/*-no_aop.jar", "a classifier in the name of the file is taken for a part of the version"},
-	{"layers", onlyTool, "maven", "com.google.code.gson:gson", "srv/java/again.jar", "a hard link to a file of a lower layer, as no runtime writes it: what it holds is listed under the other name"},
 	{"java", onlyUs, "maven", "carrier:carrier", "", "an archive without pom.properties: by its name"},
 }
 

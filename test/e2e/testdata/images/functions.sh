@@ -9,14 +9,16 @@ export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive ROOT WORK
 umask 022
 
 # mirror is where this machine has its Debian packages from.
-mirror() { apt-get indextargets --format '$(REPO_URI)' "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | head -n1; }
+mirror() { apt-get indextargets --format '$(REPO_URI)' "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | awk 'NR == 1'; }
+
+# download gets packages of this machine's Debian into the folder that it is
+# called in. A list that is old names packages that are gone.
+download() { apt-get -qq download "$@" 2>/dev/null || { flock "$(dirname "$WORK")/../apt.lock" apt-get -qq update && apt-get -qq download "$@"; }; }
 
 # debootstrap makes a small Debian of a suite, without manuals, as images have it.
 debootstrap() {
 	local suite=$1
 	shift
-	# The same archive has all suites, and the key of this machine's Debian
-	# is not that of a newer one.
 	mmdebstrap --quiet --variant=minbase \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
@@ -104,7 +106,7 @@ newer_rpm() {
 }
 
 # keys is a public key that this machine trusts.
-keys() { find /etc/apt/trusted.gpg.d /usr/share/keyrings -name 'debian-archive-bookworm-stable.asc' | head -n1; }
+keys() { find /etc/apt/trusted.gpg.d /usr/share/keyrings -name 'debian-archive-bookworm-stable.asc' | awk 'NR == 1'; }
 
 # berkeley writes what rpm exports of the database in one folder into a database
 # of Berkeley DB in another. A row is a number, and a header less its magic.
