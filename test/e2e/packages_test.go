@@ -141,7 +141,7 @@ func (d difference) fits(image string, who lister, f fact) bool {
 // TestPackagesAsToolsListThem compares what we list of images with what their
 // own package managers say is installed in them: nothing is missing, and
 // nothing invented.
-func TestPackagesAsToolsListThem(t *testing.T) {
+func TestPackagesAsToolsListThem(t *testing.T) { //nolint:tparallel // making images leaves nothing for others
 	r := startRegistry(t, registryOptions{User: "alice", Password: "pa ss"})
 	names := realImageNames(t)
 	c := &comparison{used: make([]bool, len(differences))}

@@ -216,7 +216,7 @@ func readRecipe(name string) (recipe, error) {
 func (r recipe) over(below string) string {
 	const format = 1 // of what is kept
 	hash := sha256.New()
-	fmt.Fprintln(hash, format, below)
+	hash.Write(fmt.Appendln(nil, format, below))
 	hash.Write(r.hash)
 	return hex.EncodeToString(hash.Sum(nil))[:16]
 }
