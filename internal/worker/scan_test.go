@@ -73,7 +73,7 @@ func newHarbour(t *testing.T) *harbour {
 		h.fleet.Close() // ends the long polls, so that the server can close
 		server.Close()
 		cancel()
-		<-done
+		check(t, <-done)
 	})
 	h.url = server.URL
 	h.cluster, err = h.fleet.CreateCluster(t.Context(), "project-1", "edge")
