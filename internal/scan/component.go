@@ -2,8 +2,10 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +71,9 @@ func (s *Service) Describe(ctx context.Context, w tidewaiter.Work) (registryID s
 	gone := false
 	err = s.store.Tx(ctx, func(tx *store.DB) error {
 		m, repository, err := tx.Manifest(ctx, id)
+		if err == nil {
+			err = tx.KeepRegistries(ctx, []string{m.RegistryID})
+		}
 		if gone = repository == "" && (err == nil || lostRace(err)); gone {
 			return tx.EndScan(ctx, w.ID, id, goneOutcome(), s.now())
 		}
@@ -100,22 +105,35 @@ func (s *Service) Layers(ctx context.Context, l tidewaiter.Lease, q protocol.Lay
 	}
 	var states []string
 	err := s.store.Tx(ctx, func(tx *store.DB) error {
-		states = states[:0]
 		h, err := hold(ctx, tx, l)
 		if err != nil {
 			return err
 		}
 		now := s.now()
-		for _, layer := range q.Layers {
-			state, err := tx.ClaimLayer(ctx, h.key(layer, q.Extractors), q.Limits, l, now)
+		states = make([]string, len(q.Layers))
+		for _, i := range inOrder(q.Layers) {
+			state, err := tx.ClaimLayer(ctx, h.key(q.Layers[i], q.Extractors), q.Limits, l, now)
 			if err != nil {
 				return err
 			}
-			states = append(states, string(state))
+			states[i] = string(state)
 		}
 		return nil
 	})
 	return states, err
+}
+
+// inOrder returns the places of layers in an order that is the same for all who
+// claim them: two who wait for one another's claims would wait for ever.
+func inOrder(layers []protocol.Layer) []int {
+	places := make([]int, len(layers))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortFunc(places, func(a, b int) int {
+		return cmp.Or(strings.Compare(string(layers[a].Digest), string(layers[b].Digest)), strings.Compare(string(layers[a].DiffID), string(layers[b].DiffID)))
+	})
+	return places
 }
 
 // Layer takes in what was found in a layer. Errors: Conflict (the lease is
@@ -319,6 +337,9 @@ func (s *Service) Finish(ctx context.Context, w tidewaiter.Work, l tidewaiter.Le
 			if _, err := tx.LockRegistry(ctx, m.RegistryID); err != nil && !lostRace(err) {
 				return err
 			}
+		}
+		if err := tx.LockScan(ctx, id); err != nil {
+			return err
 		}
 		w, err := tx.Holds(ctx, l)
 		if err != nil {

@@ -302,10 +302,7 @@ func (m *model) check() {
 		want := fmt.Sprintf("%s: %d and %d of %d", t.state, t.count("success"), t.count("failed"), len(t.items))
 		m.want("a task", m.progress(t.id), want)
 	}
-	m.want("tasks whose counters are wrong", m.text(`SELECT COUNT(*) FROM scan_tasks AS t WHERE total <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id)
-		OR succeeded <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id AND status = 'success')
-		OR failed <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id AND status = 'failed')
-		OR failed < (SELECT COUNT(*) FROM scan_failures WHERE task_id = t.id) OR (state IN ('finished', 'stopped')) <> (ended > 0)`), "0")
+	m.want("tasks whose counters are wrong", m.text(wrongCounters), "0")
 	stranded, err := m.db.StrandedScans(m.t.Context(), 1)
 	m.ok(err)
 	orphaned, err := m.db.OrphanedScans(m.t.Context(), 1)
@@ -313,6 +310,12 @@ func (m *model) check() {
 		m.t.Fatalf("nobody does what tasks wait for: %v %v", stranded, orphaned)
 	}
 }
+
+// wrongCounters counts the tasks whose counters are not those of their images.
+const wrongCounters = `SELECT COUNT(*) FROM scan_tasks AS t WHERE total <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id)
+	OR succeeded <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id AND status = 'success')
+	OR failed <> (SELECT COUNT(*) FROM scan_task_images WHERE task_id = t.id AND status = 'failed')
+	OR failed < (SELECT COUNT(*) FROM scan_failures WHERE task_id = t.id) OR (state IN ('finished', 'stopped')) <> (ended > 0)`
 
 // waits tells whether anything is still to be done.
 func (m *model) waits() bool {

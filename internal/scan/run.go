@@ -109,6 +109,9 @@ func (s *Service) exhausted(ctx context.Context, w tidewaiter.Work) error {
 	}
 	now := s.now()
 	return s.store.Tx(ctx, func(tx *store.DB) error {
+		if err := tx.LockScan(ctx, manifest); err != nil {
+			return err
+		}
 		if err := tx.FailWork(ctx, w.ID, w.Attempt, exhaustedReason, now); err != nil {
 			return err
 		}

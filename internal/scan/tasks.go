@@ -256,7 +256,7 @@ func (s *Service) Stop(ctx context.Context, e tidewaiter.Extent, id string) erro
 	case tidewaiter.ScanStopping, tidewaiter.ScanStopped:
 		return nil
 	}
-	if err := s.store.StopScanTask(ctx, id, s.now()); err != nil {
+	if err := s.store.StopScanTask(ctx, id); err != nil {
 		return err
 	}
 	if err := s.takeBack(ctx, id); err != nil {
@@ -267,6 +267,9 @@ func (s *Service) Stop(ctx context.Context, e tidewaiter.Extent, id string) erro
 
 // takeBack ends the waiting of a task that is stopping.
 func (s *Service) takeBack(ctx context.Context, id string) error {
+	if err := s.store.StopScans(ctx, id, s.now()); err != nil {
+		return err
+	}
 	for {
 		n, err := s.store.TakeBackScans(ctx, id, batch, s.now())
 		if n == 0 || err != nil {

@@ -141,6 +141,9 @@ func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int,
 // forgetResults counts no more what the images of manifests hold that are
 // about to be removed, and ends the waiting for their scans.
 func (db *DB) forgetResults(ctx context.Context, manifests []int64) error {
+	if err := db.lockScans(ctx, manifests); err != nil {
+		return err
+	}
 	var rows []packageCountRow
 	err := db.write.NewRaw(`SELECT r.registry_number, p.package_id, COUNT(*) AS images FROM scan_results AS r
 		JOIN image_packages AS p ON p.manifest_id = r.manifest_id WHERE r.manifest_id IN (?) GROUP BY 1, 2 ORDER BY 1, 2`, bun.List(manifests)).Scan(ctx, &rows)

@@ -71,9 +71,44 @@ func (db *DB) SelectImages(ctx context.Context, e tidewaiter.Extent, s Selection
 	return list, len(list) < imagesAtOnce, err
 }
 
-// LockScans returns images with what is known of their scans, and holds it until
-// the transaction ends. Those whose manifests are gone by now are left out.
+// KeepRegistries keeps registries as they are, against all who lock them, until
+// the transaction ends.
+func (db *DB) KeepRegistries(ctx context.Context, ids []string) error {
+	if db.sqlite { // which has one writer at a time
+		return nil
+	}
+	var numbers []int64
+	err := db.read.NewRaw("SELECT number FROM registries WHERE id IN (?) ORDER BY number FOR SHARE", bun.List(ids)).Scan(ctx, &numbers)
+	return notFound(err, "registries")
+}
+
+// LockScan holds what is known of the scans of a manifest, if anything is, until
+// the transaction ends.
+func (db *DB) LockScan(ctx context.Context, manifestID int64) error {
+	return db.lockScans(ctx, []int64{manifestID})
+}
+
+func (db *DB) lockScans(ctx context.Context, manifests []int64) error {
+	return eachChunk(manifests, func(chunk []int64) error {
+		var ids []int64
+		err := db.read.NewRaw("SELECT manifest_id FROM scans WHERE manifest_id IN (?) ORDER BY manifest_id?", bun.List(chunk), db.forUpdate()).Scan(ctx, &ids)
+		return notFound(err, "scans")
+	})
+}
+
+// LockScans returns images with what is known of their scans, and holds it, and
+// their registries, until the transaction ends. Those whose manifests are gone
+// by now are left out. Errors: Conflict if one goes at this very moment.
+//
+// What a transaction about scans locks, it locks in this order: registries,
+// scans, work, repositories, images and their counts, images of tasks, tasks,
+// totals.
 func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, error) {
+	registries := nouns(images, func(i ScanImage) string { return i.RegistryID })
+	slices.Sort(registries)
+	if err := db.KeepRegistries(ctx, slices.Compact(registries)); err != nil {
+		return nil, err
+	}
 	ids := nouns(images, func(i ScanImage) int64 { return i.ManifestID })
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -82,6 +117,9 @@ func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, e
 		// So that there is a row to hold.
 		r, err := db.write.NewRaw(`INSERT INTO scans (manifest_id, registry_number, work_id, status, failed_code, reason, extractors, scanned, vulnerabilities, unsafe_settings, malicious_files, severity)
 			SELECT id, registry_number, '', '', '', '', '', 0, 0, 0, 0, '' FROM manifests WHERE id IN (?) ORDER BY id ON CONFLICT (manifest_id) DO NOTHING`, bun.List(chunk)).Exec(ctx)
+		if err != nil && isForeignKey(err) {
+			return tidewaiter.Wrap(tidewaiter.Conflict, err, "an image was removed at the same moment")
+		}
 		if err != nil {
 			return wrote(r, err, "scans")
 		}

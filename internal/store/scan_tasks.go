@@ -213,9 +213,25 @@ func (db *DB) countItems(ctx context.Context, items []itemOfTask, o tidewaiter.S
 		if err != nil {
 			return wrote(r, err, "scan task")
 		}
-		r, err = db.write.NewRaw(`INSERT INTO scan_totals (project_id, enterprise_project_id, succeeded)
-			SELECT project_id, enterprise_project_id, ? FROM scan_tasks WHERE id = ?
-			ON CONFLICT (project_id, enterprise_project_id) DO UPDATE SET succeeded = scan_totals.succeeded + excluded.succeeded`, len(images), task).Exec(ctx)
+	}
+	if o.Failed {
+		return nil
+	}
+	return db.countTotals(ctx, byTask)
+}
+
+// countTotals counts scans that have succeeded, by task.
+func (db *DB) countTotals(ctx context.Context, byTask map[string][]int64) error {
+	var tasks []scanTaskRow
+	err := db.write.NewSelect().Model(&tasks).Column("id", "project_id", "enterprise_project_id").
+		Where("id IN (?)", bun.List(slices.Collect(maps.Keys(byTask)))).Order("project_id", "enterprise_project_id").Scan(ctx)
+	if err != nil {
+		return notFound(err, "scan tasks")
+	}
+	for _, t := range tasks {
+		r, err := db.write.NewRaw(`INSERT INTO scan_totals (project_id, enterprise_project_id, succeeded) VALUES (?, ?, ?)
+			ON CONFLICT (project_id, enterprise_project_id) DO UPDATE SET succeeded = scan_totals.succeeded + excluded.succeeded`,
+			t.ProjectID, t.EnterpriseProjectID, len(byTask[t.ID])).Exec(ctx)
 		if err != nil {
 			return wrote(r, err, "number of scans")
 		}
@@ -274,23 +290,26 @@ func (db *DB) finishTasks(ctx context.Context, tasks []string, now time.Time) er
 	return wrote(r, err, "scan tasks")
 }
 
-// StopScanTask has a running task begin nothing new: work that no other task
-// waits for is stopped, and what is leased is to stop. [DB.TakeBackScans] does
-// the rest. Errors: NotFound; Conflict if the task is not running.
-func (db *DB) StopScanTask(ctx context.Context, id string, now time.Time) error {
+// StopScanTask has a running task find no more images. [DB.StopScans] and then
+// [DB.TakeBackScans] do the rest. Errors: NotFound; Conflict if the task is not
+// running.
+func (db *DB) StopScanTask(ctx context.Context, id string) error {
+	r, err := db.write.NewRaw("UPDATE scan_tasks SET state = 'stopping' WHERE id = ? AND state = 'running'", id).Exec(ctx)
+	return db.swapped(ctx, r, err, "scan_tasks", "scan task", id, "the task has ended already")
+}
+
+// StopScans has a task that is stopping begin nothing new: work that no other
+// task waits for is stopped, and what is leased is to stop.
+func (db *DB) StopScans(ctx context.Context, id string, now time.Time) error {
 	return db.Tx(ctx, func(tx *DB) error {
-		r, err := tx.write.NewRaw("UPDATE scan_tasks SET state = 'stopping' WHERE id = ? AND state = 'running'", id).Exec(ctx)
-		if err := tx.swapped(ctx, r, err, "scan_tasks", "scan task", id, "the task has ended already"); err != nil {
-			return err
-		}
 		// Nobody joins a scan of the task while we look who waits for it.
 		var held []int64
-		err = tx.write.NewRaw("SELECT manifest_id FROM scans WHERE manifest_id IN (SELECT manifest_id FROM scan_task_images WHERE task_id = ? AND status = 'waiting') ORDER BY manifest_id?",
+		err := tx.write.NewRaw("SELECT manifest_id FROM scans WHERE manifest_id IN (SELECT manifest_id FROM scan_task_images WHERE task_id = ? AND status = 'waiting') ORDER BY manifest_id?",
 			id, tx.forUpdate()).Scan(ctx, &held)
-		if err != nil {
+		if err != nil || len(held) == 0 {
 			return notFound(err, "scans")
 		}
-		r, err = tx.write.NewRaw(stopSQL+` AND id IN (SELECT s.work_id FROM scan_task_images AS i JOIN scans AS s ON s.manifest_id = i.manifest_id
+		r, err := tx.write.NewRaw(stopSQL+` AND id IN (SELECT s.work_id FROM scan_task_images AS i JOIN scans AS s ON s.manifest_id = i.manifest_id
 			WHERE i.task_id = ? AND i.status = 'waiting' AND s.work_id <> ''
 			AND NOT EXISTS (SELECT 1 FROM scan_task_images AS o WHERE o.manifest_id = i.manifest_id AND o.status = 'waiting' AND o.task_id <> i.task_id))`,
 			micros(now), id).Exec(ctx)
@@ -316,6 +335,9 @@ func (db *DB) TakeBackScans(ctx context.Context, id string, limit int, now time.
 		manifests := nouns(rows, func(r scanItemRow) int64 { return r.ManifestID })
 		slices.Sort(manifests)
 		manifests = slices.Compact(manifests)
+		if err := tx.lockScans(ctx, manifests); err != nil {
+			return err
+		}
 		return eachChunk(manifests, func(chunk []int64) error {
 			r, err := tx.write.NewRaw("UPDATE scan_task_images SET status = ? WHERE task_id = ? AND manifest_id IN (?) AND status = 'waiting'",
 				itemStopped, id, bun.List(chunk)).Exec(ctx)

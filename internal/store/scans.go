@@ -227,7 +227,8 @@ func (db *DB) AbandonScans(ctx context.Context, registryID, reason string, now t
 	}
 	var rows []scanRow
 	err = db.write.NewRaw(`SELECT manifest_id, work_id FROM scans WHERE registry_number = ? AND (work_id <> ''
-		OR EXISTS (SELECT 1 FROM scan_task_images AS i WHERE i.manifest_id = scans.manifest_id AND i.status = 'waiting'))`, number).Scan(ctx, &rows)
+		OR EXISTS (SELECT 1 FROM scan_task_images AS i WHERE i.manifest_id = scans.manifest_id AND i.status = 'waiting')) ORDER BY manifest_id?`,
+		number, db.forUpdate()).Scan(ctx, &rows)
 	if err != nil {
 		return notFound(err, "scans")
 	}
