@@ -151,6 +151,15 @@ func TestScanOutcomes(t *testing.T) {
 		t.Errorf("failed images (-want +got)\n%s", diff)
 	}
 
+	details := map[string]string{}
+	for _, v := range h.ask("GET", images+"?scan_status=failed", nil).body["data_list"].([]any) {
+		i := v.(object)
+		details[fmt.Sprint(i["image_name"], ":", i["image_version"])] = fmt.Sprint(i["scan_failed_code"], ": ", i["scan_failed_desc"])
+	}
+	if diff := cmp.Diff(want, details); diff != "" {
+		t.Errorf("the list of images (-want +got)\n%s", diff)
+	}
+
 	// What is known and has not changed needs no component: the others do.
 	task = h.scan(object{"is_all": true})
 	h.wantProgress(task, "57: 2 and 2 of 7, under way")
