@@ -63,7 +63,7 @@ type CreateManualImageScanTaskReqInfoQueryInfo struct {
 	ContainerName  string `json:"container_name,omitempty" minLength:"0" maxLength:"128" doc:"Of local images: refused."`
 	PodID          string `json:"pod_id,omitempty" minLength:"0" maxLength:"64" doc:"Of local images: refused."`
 	PodName        string `json:"pod_name,omitempty" minLength:"0" maxLength:"512" doc:"Of local images: refused."`
-	AppName        string `json:"app_name,omitempty" minLength:"0" maxLength:"256" doc:"This release cannot select images by their software: refused."`
+	AppName        string `json:"app_name,omitempty" minLength:"0" maxLength:"256" doc:"Name of a package that the image holds, as of its last scan; * stands for any characters."`
 	HasVul         *bool  `json:"has_vul,omitempty"`
 	Namespace      string `json:"namespace,omitempty" minLength:"0" maxLength:"256" doc:"* stands for any characters."`
 	ImageName      string `json:"image_name,omitempty" minLength:"0" maxLength:"256" doc:"* stands for any characters."`
@@ -90,15 +90,12 @@ func (q *CreateManualImageScanTaskReqInfoQueryInfo) refuseForeign() error {
 			return tidewaiter.InvalidField("query_info."+f.name, "it is about images on hosts, which this server does not scan; leave it out")
 		}
 	}
-	if q.AppName != "" {
-		return tidewaiter.InvalidField("query_info.app_name", "this release cannot select images by their software; leave it out, or name the images in image_info")
-	}
 	return nil
 }
 
 func (q *CreateManualImageScanTaskReqInfoQueryInfo) filter() (store.ImageFilter, error) {
 	f := store.ImageFilter{
-		Namespace: q.Namespace, Name: q.ImageName, Tag: q.ImageVersion, Types: typesOf(q.ImageType), Size: q.ImageSize, HasVulnerability: q.HasVul,
+		Namespace: q.Namespace, Name: q.ImageName, Tag: q.ImageVersion, Types: typesOf(q.ImageType), Size: q.ImageSize, HasVulnerability: q.HasVul, Software: q.AppName,
 	}
 	f.ScanStatuses, f.FailedCodes = statusesOf(q.ScanStatus)
 	err := setTimes(&f, q.StartLatestUpdateTime, q.EndLatestUpdateTime, q.StartLatestScanTime, q.EndLatestScanTime, "query_info.")

@@ -160,7 +160,7 @@ func TestManualScanRefused(t *testing.T) {
 		{"image_name", object{"image_info": []object{{"image_name": long}}}},
 		{"registry_type", object{"image_info": []object{{"id": 1, "registry_type": "Quay"}}}},
 		{"id", object{"image_info": []object{{"id": -1}}}},
-		{"query_info.app_name: this release cannot select", object{"query_info": object{"app_name": "openssl"}}},
+		{"app_name", object{"query_info": object{"app_name": long}}},
 		{"image_type", object{"query_info": object{"image_type": "quay"}}},
 		{"scan_status", object{"query_info": object{"scan_status": "done"}}},
 		{"image_size", object{"query_info": object{"image_size": -1}}},
@@ -188,6 +188,7 @@ func TestManualScanRefused(t *testing.T) {
 	}
 	h.fail("HSS.0011", "there is no image to scan", "POST", manual, object{"query_info": object{"image_name": "nothing"}})
 	h.fail("HSS.0011", "there is no image to scan", "POST", manual, object{"query_info": object{"scan_status": "download_failed"}})
+	h.fail("HSS.0011", "there is no image to scan", "POST", manual, object{"query_info": object{"app_name": "flask"}}) // nothing was scanned yet
 	h.fail("HSS.0011", "there is no image to scan", "POST", manual+"?enterprise_project_id=another", object{"is_all": true})
 	h.fail("HSS.0011", "image_info[0]: there is no such image", "POST", manual+"?enterprise_project_id=another", object{"image_info": []object{{"id": h.imageID("app", "1.0")}}})
 	task := h.scan(object{"is_all": true, "scan_scope": 0x000f0f00, "rate_limit": 1000})

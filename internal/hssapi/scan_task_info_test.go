@@ -167,6 +167,16 @@ func TestScanOutcomes(t *testing.T) {
 		t.Errorf("%d scans, want 3", n)
 	}
 	h.wantProgress(task, "100: 4 and 3 of 7, ended")
+
+	// Once they are scanned, images can be chosen by what they hold: those of an
+	// index count, and one that was cut short holds what was found.
+	for name, want := range map[string]string{"flask": "of 5, ", "fl*": "of 5, ", "Flask": "", "as": ""} {
+		a := h.as(h.token, "POST", manual, object{"query_info": object{"app_name": name}})
+		id, _ := a.body["task_id"].(string)
+		if want == "" && a.StatusCode != 400 || want != "" && !strings.Contains(h.progress(id), want) {
+			t.Errorf("%s: %s %s", name, a.text, h.progress(id))
+		}
+	}
 }
 
 func TestScanTaskOfSDK(t *testing.T) {

@@ -342,3 +342,44 @@ func TestRemaining(t *testing.T) {
 		}
 	})
 }
+
+// TestSelection makes tasks about what filters let through.
+func TestSelection(t *testing.T) {
+	each(t, func(t *testing.T, db *store.DB, raw *sql.DB) {
+		w, r := stocked(t, db, raw)
+		w.scan()
+		j := w.nextOf("one", 1)
+		w.ok(j.finish(protocol.FinishRequest{Outcome: protocol.OutcomeFailed, Failure: &protocol.Failure{Code: tidewaiter.FailDownload, Message: "it failed"}}))
+		w.doAll()
+		no := false
+		for i, tt := range []struct {
+			filter store.ImageFilter
+			want   string
+		}{
+			{store.ImageFilter{}, "4"},
+			{store.ImageFilter{Software: "package0"}, "3"}, // two tags, and the index
+			{store.ImageFilter{Software: "package1"}, "2"}, // the index, and what is known of its image by that
+			{store.ImageFilter{Software: "package*"}, "4"},
+			{store.ImageFilter{Software: "Package0"}, "none"},
+			{store.ImageFilter{FailedCodes: []string{tidewaiter.FailDownload}, ScanStatuses: []string{tidewaiter.ScanFailed}}, "1"},
+			{store.ImageFilter{FailedCodes: []string{tidewaiter.FailImageSize}}, "none"},
+			{store.ImageFilter{RegistryIDs: []string{r}, MultiArch: &no}, "3"},
+			{store.ImageFilter{RegistryIDs: []string{}}, "none"},
+			{store.ImageFilter{Name: "a", Tag: "x"}, "1"},
+			{store.ImageFilter{Namespace: "b"}, "none"},
+			{store.ImageFilter{ScannedTo: &w.time}, "4"},
+		} {
+			task, err := w.Create(t.Context(), w.everything(), Wish{EnterpriseProjectID: "0", Kind: tidewaiter.ManualScan, Selection: store.Selection{Filter: tt.filter}})
+			got := fmt.Sprint(task.Total)
+			if tidewaiter.KindOf(err) == tidewaiter.NotFound && err != nil {
+				got, err = "none", nil
+			}
+			if w.ok(err); got != tt.want {
+				t.Errorf("%d: %+v: %s images, want %s", i, tt.filter, got, tt.want)
+			}
+			if task.State == tidewaiter.ScanRunning {
+				w.ok(w.Stop(t.Context(), w.everything(), task.ID))
+			}
+		}
+	})
+}

@@ -25,6 +25,7 @@ type ImageFilter struct {
 	Size         *int64
 	ScanStatuses []string // of the contract
 	FailedCodes  []string // of the contract: only those whose last scan failed so
+	Software     string   // only those that hold a package of the name, which may have *
 	Severity     string   // of the contract
 
 	HasVulnerability, HasUnsafeSetting, HasMaliciousFile *bool
@@ -55,7 +56,7 @@ func (f ImageFilter) ofRepository() bool {
 // ofImage tells whether the filter asks for something that images have, but
 // for facets.
 func (f ImageFilter) ofImage() bool {
-	return f.ID != 0 || f.Tag != "" || f.Size != nil || f.FailedCodes != nil || f.UpdatedFrom != nil || f.UpdatedTo != nil || f.ofScanTime()
+	return f.ID != 0 || f.Tag != "" || f.Size != nil || f.FailedCodes != nil || f.Software != "" || f.UpdatedFrom != nil || f.UpdatedTo != nil || f.ofScanTime()
 }
 
 func (f ImageFilter) ofScanTime() bool { return f.ScannedFrom != nil || f.ScannedTo != nil }
@@ -76,6 +77,13 @@ func (db *DB) whereImage(q *bun.SelectQuery, f ImageFilter) *bun.SelectQuery {
 		q = q.Where("i.id = ?", f.ID)
 	}
 	q = in(q, "i.scan_failed_code", f.FailedCodes)
+	if f.Software != "" {
+		operator, text := db.pattern(f.Software)
+		// An index holds what its images do.
+		q = q.Where(`i.manifest_id IN (SELECT p.manifest_id FROM packages AS k JOIN image_packages AS p ON p.package_id = k.id WHERE k.name ?0 ?1
+			UNION SELECT c.parent_id FROM packages AS k JOIN image_packages AS p ON p.package_id = k.id
+			JOIN manifest_children AS c ON c.child_id = p.manifest_id WHERE k.name ?0 ?1)`, bun.Safe(operator), text)
+	}
 	if f.Size != nil {
 		q = q.Where("i.size = ?", *f.Size)
 	}
