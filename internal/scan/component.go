@@ -245,6 +245,9 @@ func (s *Service) Image(ctx context.Context, l tidewaiter.Lease, r protocol.Imag
 		return err
 	}
 	result, err := s.merge(ctx, h, id, r)
+	if tidewaiter.KindOf(err) == tidewaiter.TooLarge {
+		return s.finishPart(ctx, l, store.ScanPart{ManifestID: id, Code: tidewaiter.FailImageSize, Reason: tooLargeReason}, nil)
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,39 @@ import (
 // it fail, and people read a few.
 const maxCuts = 1_000
 
+// maxImageFacts bounds the facts of all layers of an image, in bytes of memory:
+// over a million files, and one decoded layer more.
+const maxImageFacts = 384 << 20
+
+const tooLargeReason = "its layers together hold too many files and packages for one image: more than about 1,500,000"
+
+// maxFileBytes bounds what the files of an image are said to have together. An
+// archive may say of its files what it likes.
+const maxFileBytes = 1 << 44
+
+// weight is about how much memory the facts of a layer take.
+func weight(f *tidewaiter.LayerFacts) (bytes int) {
+	const file, pkg, text = 240, 320, 16
+	for i := range f.Files {
+		bytes += file + len(f.Files[i].Path) + len(f.Files[i].Link)
+	}
+	for _, list := range [][]string{f.Whiteouts, f.Opaque} {
+		for _, p := range list {
+			bytes += text + len(p)
+		}
+	}
+	for i := range f.Packages {
+		p := &f.Packages[i]
+		bytes += pkg + len(p.Name) + len(p.Version) + len(p.SourceName) + len(p.SourceVersion) + len(p.Namespace)
+		for _, list := range [][]string{p.Licenses, p.Inside} {
+			for _, s := range list {
+				bytes += text + len(s)
+			}
+		}
+	}
+	return bytes
+}
+
 // factLimits returns how much may be read of facts that take so many bytes.
 func (s *Service) factLimits([]byte) codec.Limits { return codec.Limits{} }
 
@@ -40,7 +73,8 @@ func stored(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
 }
 
-// merge puts an image together from the facts of its layers.
+// merge puts an image together from the facts of its layers. Errors: TooLarge;
+// Conflict with the code ErrLayersMissing.
 func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageReport) (n store.NewResult, err error) {
 	if err := s.begin(ctx); err != nil {
 		return n, err
@@ -48,10 +82,14 @@ func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageR
 	defer s.done()
 	layers := make([]tidewaiter.LayerFacts, len(r.Layers))
 	diffIDs := make([]tidewaiter.Digest, len(r.Layers))
+	room := maxImageFacts
 	for i, l := range r.Layers {
 		number, facts, err := s.facts(ctx, h.key(l, r.Extractors), r.Limits)
 		if err != nil {
 			return n, err
+		}
+		if room -= weight(&facts); room < 0 {
+			return n, tidewaiter.Errorf(tidewaiter.TooLarge, tooLargeReason)
 		}
 		layers[i], diffIDs[i] = facts, l.DiffID
 		n.LayerNumbers = append(n.LayerNumbers, number)
@@ -76,7 +114,7 @@ func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageR
 		f := &view.Files[i]
 		if f.Type == tidewaiter.RegularFile {
 			n.Files++
-			n.FileBytes += f.Size
+			n.FileBytes += min(f.Size, maxFileBytes-n.FileBytes)
 		}
 		if isLoose(&f.File) {
 			n.LooseFiles++

@@ -179,8 +179,11 @@ func (d *decoder) words() string {
 	return string(b)
 }
 
+// list reads texts. Each takes room by itself, so that an endless number of
+// empty ones does not come for nothing.
 func (d *decoder) list() (list []string) {
 	for n := d.uint(maxList); n > 0 && d.err == nil; n-- {
+		d.text -= 16
 		list = append(list, d.words())
 	}
 	return list
