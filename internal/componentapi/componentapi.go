@@ -69,11 +69,8 @@ type api struct {
 	Options
 	verifier *protocol.Verifier
 	enrols   throttle
-	uploads  chan struct{} // one for each body of facts in memory
+	uploads  uploads
 }
-
-// uploadsAtOnce bounds the memory that bodies of facts take.
-const uploadsAtOnce = 4
 
 // New returns the handler of everything under [protocol.Prefix], to be served
 // behind gateway.Wrap. Two of them, in two processes on one database, are as
@@ -82,7 +79,7 @@ func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &api{Options: o, verifier: protocol.NewVerifier(o.Now), uploads: make(chan struct{}, uploadsAtOnce)}
+	a := &api{Options: o, verifier: protocol.NewVerifier(o.Now)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", gateway.NotFound)
 	mux.HandleFunc("GET "+protocol.Prefix, a.versions)
@@ -159,14 +156,25 @@ func isWorkID(s string) bool {
 // authenticate finds out which component sent a request, and only then reads
 // the body.
 func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter.Component, kind bodyKind) ([]byte, error) {
-	s, err := a.verifier.Verify(r, func(id string) (ed25519.PublicKey, error) {
+	s, err := a.identify(r, c)
+	if err != nil {
+		return nil, err
+	}
+	return a.readSigned(w, r, s, *c, kind)
+}
+
+// identify finds out which component says that it sent a request. What it
+// signed is the body as well.
+func (a *api) identify(r *http.Request, c *tidewaiter.Component) (protocol.Signed, error) {
+	return a.verifier.Verify(r, func(id string) (ed25519.PublicKey, error) {
 		var err error
 		*c, err = a.Fleet.Component(r.Context(), id)
 		return c.SigningKey, err
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// readSigned reads the body of a request that a component has signed.
+func (a *api) readSigned(w http.ResponseWriter, r *http.Request, s protocol.Signed, c tidewaiter.Component, kind bodyKind) ([]byte, error) {
 	body, err := readBody(w, r, kind)
 	if err != nil {
 		return nil, err
@@ -174,7 +182,7 @@ func (a *api) authenticate(w http.ResponseWriter, r *http.Request, c *tidewaiter
 	if err := s.CheckBody(body); err != nil {
 		return nil, err
 	}
-	return body, a.Fleet.Saw(r.Context(), *c)
+	return body, a.Fleet.Saw(r.Context(), c)
 }
 
 // bodyKind says which bodies a request may have.

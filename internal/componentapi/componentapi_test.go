@@ -244,9 +244,9 @@ func TestRefusedRequests(t *testing.T) {
 		}, 400, "invalid"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			outer := w.T
-			w.T = t
-			defer func() { w.T = outer }()
+			outer := w.TB
+			w.TB = t
+			defer func() { w.TB = outer }()
 			w.wants(test.send(), test.status, test.code, nil)
 		})
 	}

@@ -33,14 +33,17 @@ func (a *api) layer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) takeLayer(w http.ResponseWriter, r *http.Request) error {
-	select {
-	case a.uploads <- struct{}{}:
-		defer func() { <-a.uploads }()
-	case <-r.Context().Done():
-		return tidewaiter.Errorf(tidewaiter.Unavailable, "too many facts come in at once; send them again")
-	}
 	var c tidewaiter.Component
-	body, err := a.authenticate(w, r, &c, factsBody)
+	signed, err := a.identify(r, &c)
+	if err != nil {
+		return err
+	}
+	end, err := a.uploads.begin(r.Context(), c.ClusterID)
+	if err != nil {
+		return err
+	}
+	defer end()
+	body, err := a.readSigned(w, r, signed, c, factsBody)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (m *memory) Finish(ctx context.Context, _ tidewaiter.Work, l tidewaiter.Lea
 
 // A world is a server and a component that speaks to it.
 type world struct {
-	*testing.T
+	testing.TB
 	db        *store.DB
 	fleet     *fleet.Service
 	inventory *memory
@@ -99,7 +99,7 @@ func (l *lockedBuffer) String() string {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, db: storetest.Open(t, storetest.SQLite(t)), log: &lockedBuffer{}}
+	w := &world{TB: t, db: storetest.Open(t, storetest.SQLite(t)), log: &lockedBuffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	w.inventory = &memory{db: w.db, gone: make(map[string]bool)}
 	w.fleet = fleet.New(fleet.Options{Store: w.db, Logger: log})
