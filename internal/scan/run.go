@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -70,7 +71,7 @@ func (s *Service) stopAll(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := s.takeBack(ctx, id); err != nil {
+		if _, err := s.takeBack(ctx, id, math.MaxInt); err != nil {
 			return err
 		}
 	}

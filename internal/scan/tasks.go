@@ -259,23 +259,26 @@ func (s *Service) Stop(ctx context.Context, e tidewaiter.Extent, id string) erro
 	if err := s.store.StopScanTask(ctx, id); err != nil {
 		return err
 	}
-	if err := s.takeBack(ctx, id); err != nil {
+	// Run does the rest of a large task.
+	if done, err := s.takeBack(ctx, id, 4); err != nil || !done {
 		s.nudge()
 	}
 	return nil
 }
 
-// takeBack ends the waiting of a task that is stopping.
-func (s *Service) takeBack(ctx context.Context, id string) error {
+// takeBack ends the waiting of a task that is stopping, in up to so many steps,
+// and tells whether that was all of it.
+func (s *Service) takeBack(ctx context.Context, id string, steps int) (done bool, err error) {
 	if err := s.store.StopScans(ctx, id, s.now()); err != nil {
-		return err
+		return false, err
 	}
-	for {
+	for range steps {
 		n, err := s.store.TakeBackScans(ctx, id, batch, s.now())
 		if n == 0 || err != nil {
-			return err
+			return err == nil, err
 		}
 	}
+	return false, nil
 }
 
 // batch is how many rows one transaction takes on.

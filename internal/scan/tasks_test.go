@@ -284,11 +284,11 @@ func (w *world) purge() {
 func TestLargeTask(t *testing.T) {
 	each(t, func(t *testing.T, db *store.DB, raw *sql.DB) {
 		w := newWorld(t, db, raw)
-		tags := make(map[string]thing)
+		a, b := make(map[string]thing), make(map[string]thing)
 		for i := range 1200 {
-			tags[fmt.Sprint("t", i)] = thing(1000 + i*10)
+			a[fmt.Sprint("t", i)], b[fmt.Sprint("t", i)] = thing(10_000+i), thing(20_000+i)
 		}
-		w.sync(w.newRegistry("r"), content{"a": tags, "b": tags})
+		w.sync(w.newRegistry("r"), content{"a": a, "b": b})
 		ctx := t.Context()
 		task := w.scan()
 		w.want("at first", w.progress(task.ID), "running: 0 and 0 of 500")
@@ -301,13 +301,22 @@ func TestLargeTask(t *testing.T) {
 		again := w.scan()
 		w.ok(w.expandAll(ctx))
 		w.want("once all are found", w.progress(again.ID), "running: 0 and 0 of 2400")
-		w.want("how much work", w.text("SELECT COUNT(*) FROM work WHERE state = 'queued'"), "1200")
+		w.want("how much work", w.text("SELECT COUNT(*) FROM work WHERE state = 'queued'"), "2400")
 		n, total, err := w.db.Images(ctx, w.everything(), store.ImageFilter{ScanStatuses: []string{tidewaiter.WaitingForScan}}, store.Page{Limit: 1})
 		if w.ok(err); total != 2400 || len(n) != 1 {
 			t.Errorf("%d images wait", total)
 		}
 		w.ok(w.Stop(ctx, w.everything(), again.ID))
+		w.want("while it stops", w.progress(again.ID), "stopping: 0 and 0 of 2400")
+		if w.next("one") != nil {
+			t.Error("a task that is stopping gives out work")
+		}
+		w.ok(w.Stop(ctx, w.everything(), again.ID)) // once more
+		w.ok(w.stopAll(ctx))
 		w.want("once stopped", w.progress(again.ID), "stopped: 0 and 0 of 2400")
+		if _, total, err = w.db.Images(ctx, w.everything(), store.ImageFilter{ScanStatuses: []string{tidewaiter.Unscanned}}, store.Page{Limit: 1}); err != nil || total != 2400 {
+			t.Errorf("%d images are as they were: %v", total, err)
+		}
 	})
 }
 
