@@ -238,14 +238,14 @@ func (f *filler) layers() iter.Seq[store.NewLayer] {
 			for e := range count {
 				name := word(e) + ".conf" // in every base
 				switch {
-				case count == baseFiles && e >= 100:
+				case count == baseFiles && e >= 280:
 					name = fmt.Sprintf("%s-%d.conf", word(e), n)
-				case count == ownFiles && e == 0:
-					name = fmt.Sprintf("build-%d.json", n) // in this layer alone
+				case count == ownFiles && e == 0 && n%3 == 0:
+					name = fmt.Sprintf("build-%d.json", n) // in this image alone
 				case count == ownFiles && e < 5:
 					name = word(f.random.IntN(2000)) + ".js"
 				case count == ownFiles:
-					name = fmt.Sprintf("chunk.%06x.js", f.random.IntN(100_000))
+					name = fmt.Sprintf("chunk.%06x.js", f.random.IntN(100_000)*167)
 				}
 				files = append(files, store.LooseFile{Entry: 2 * e, Name: name, Path: folder + "/" + name, Size: int64(f.random.IntN(1_000_000))})
 			}
@@ -352,7 +352,7 @@ func benchLists(b *testing.B, db *store.DB) {
 		{"software lib", software(all, "LIB"), 1 << 40}, {"software a", software(all, "a"), 1 << 40},
 		{"software of one name", software(all, word(12_000)), 1 << 40}, {"software of a usual name", software(all, word(0)), 1 << 40}, {"software of no name", software(all, "nothing"), 1 << 40},
 		{"files", files(all, ""), 2_000_000}, {"files of an enterprise project", files(one, ""), 2_000_000},
-		{"files .conf", files(all, ".CONF"), 65_535}, {"files of a name in all bases", files(all, word(3)+".conf"), 65_535}, {"files of one name", files(all, "build-70123.json"), 65_535},
+		{"files .conf", files(all, ".CONF"), 65_535}, {"files of a name in all bases", files(all, word(3)+".conf"), 65_535}, {"files of one name", files(all, "build-70122.json"), 65_535},
 		{"files chunk.00", files(all, "chunk.00"), 65_535}, {"files of no name", files(all, "nothing"), 65_535},
 		{"files with a name of their own each", files(all, "build-"), 65_535},
 	} {

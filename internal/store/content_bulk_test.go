@@ -80,7 +80,7 @@ func bulkAndNot(m *contentModel, bulk *store.DB) {
 	m.ok(bulk.CheckSoftwareCounts(ctx))
 }
 
-// contentRows returns all rows of what images hold, and its indexes.
+// contentRows returns all rows of what images hold.
 func contentRows(t *testing.T, db *sql.DB) (list []string) {
 	t.Helper()
 	for _, q := range []string{
@@ -89,24 +89,30 @@ func contentRows(t *testing.T, db *sql.DB) (list []string) {
 		"SELECT * FROM package_counts ORDER BY 1, 2", "SELECT * FROM software_counts ORDER BY 1, 2, 3", "SELECT * FROM layers ORDER BY 1",
 		"SELECT f.layer_number, f.entry, n.name, f.path, f.size FROM layer_files AS f JOIN file_names AS n ON n.id = f.name_id ORDER BY 1, 2",
 	} {
-		rows, err := db.Query(q)
-		must(t, err)
-		names, err := rows.Columns()
-		must(t, err)
-		values := make([]any, len(names))
-		for i := range values {
-			values[i] = new(any)
-		}
-		for rows.Next() {
-			must(t, rows.Scan(values...))
-			text := q[:20]
-			for _, v := range values {
-				text += fmt.Sprintf(" %v", *v.(*any))
-			}
-			list = append(list, text)
-		}
-		must(t, rows.Err())
-		rows.Close()
+		list = append(list, rowsAsText(t, db, q)...)
 	}
+	return list
+}
+
+func rowsAsText(t *testing.T, db *sql.DB, query string) (list []string) {
+	t.Helper()
+	rows, err := db.Query(query)
+	must(t, err)
+	defer rows.Close()
+	names, err := rows.Columns()
+	must(t, err)
+	values := make([]any, len(names))
+	for i := range values {
+		values[i] = new(any)
+	}
+	for rows.Next() {
+		must(t, rows.Scan(values...))
+		text := query[:20]
+		for _, v := range values {
+			text += fmt.Sprintf(" %v", *v.(*any))
+		}
+		list = append(list, text)
+	}
+	must(t, rows.Err())
 	return list
 }

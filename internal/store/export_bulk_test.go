@@ -55,19 +55,8 @@ func (b *Bulk) Lay(ctx context.Context, tables ...string) error {
 		query = "SELECT name, sql FROM sqlite_master WHERE tbl_name = $1 AND type = 'index' AND sql IS NOT NULL AND sql NOT LIKE '%UNIQUE%'"
 	}
 	for _, table := range tables {
-		rows, err := b.conn.QueryContext(ctx, query, table)
+		names, err := b.indexesOf(ctx, query, table)
 		if err != nil {
-			return err
-		}
-		var names []string
-		for rows.Next() {
-			var name, text string
-			if err := rows.Scan(&name, &text); err != nil {
-				return err
-			}
-			names, b.indexes = append(names, name), append(b.indexes, text)
-		}
-		if err := rows.Err(); err != nil {
 			return err
 		}
 		for _, name := range names {
@@ -77,6 +66,24 @@ func (b *Bulk) Lay(ctx context.Context, tables ...string) error {
 		}
 	}
 	return nil
+}
+
+// indexesOf returns the names of the indexes of a table, and notes how to make
+// them again.
+func (b *Bulk) indexesOf(ctx context.Context, query, table string) (names []string, err error) {
+	rows, err := b.conn.QueryContext(ctx, query, table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has it
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		names, b.indexes = append(names, name), append(b.indexes, text)
+	}
+	return names, rows.Err()
 }
 
 // Close makes the indexes.
@@ -122,17 +129,8 @@ func (b *Bulk) Rows(ctx context.Context, table, columns string, rows iter.Seq[[]
 			return err
 		}
 		defer tx.Rollback() //nolint:errcheck // it was committed, or the error is known
-		many, err := tx.PrepareContext(ctx, "INSERT INTO "+table+" ("+columns+") VALUES "+strings.Repeat(one, together)[2:])
-		if err != nil {
-			return err
-		}
-		defer many.Close() //nolint:errcheck // nothing is lost
 		for chunk := range slices.Chunk(args, together*len(names)) {
-			if len(chunk) == together*len(names) {
-				_, err = many.ExecContext(ctx, chunk...)
-			} else {
-				_, err = tx.ExecContext(ctx, "INSERT INTO "+table+" ("+columns+") VALUES "+strings.Repeat(one, len(chunk)/len(names))[2:], chunk...)
-			}
+			_, err := tx.ExecContext(ctx, "INSERT INTO "+table+" ("+columns+") VALUES "+strings.Repeat(one, len(chunk)/len(names))[2:], chunk...)
 			if err != nil {
 				return err
 			}

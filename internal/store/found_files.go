@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/uptrace/bun"
@@ -23,7 +24,7 @@ func (db *DB) Files(ctx context.Context, e tidewaiter.Extent, name string, p Pag
 		if name == "" {
 			rows, total, err = tx.allFiles(ctx, e, p)
 		} else {
-			rows, total, err = tx.namedFiles(ctx, e, name, p, most, chunkSize/5)
+			rows, total, err = tx.namedFiles(ctx, e, name, p, most, 2*chunkSize/5)
 		}
 		if err != nil {
 			return err
@@ -45,15 +46,16 @@ type fileSearch struct {
 
 // A fileGroup is all files of a name in a layer.
 type fileGroup struct {
+	Name        string
 	NameID      int64
 	LayerNumber int64
 	Files       int
 	Hidden      int // how often an image hides one of them
+	Images      int // how many have the layer: 0, 1, or 2 for more
 }
 
-// namedFiles reads so many names at first: the more it takes, the more of them
-// are read at once.
-func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, p Page, most, size int) (rows []fileRow, total int, err error) {
+// namedFiles reads so many groups at first, and then as many as it seems to take.
+func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, p Page, most, atOnce int) (rows []fileRow, total int, err error) {
 	s := fileSearch{DB: db, images: make(map[int64]int)}
 	if s.registries, err = db.registryNumbers(ctx, e, nil); err != nil || len(s.registries) == 0 {
 		return nil, 0, err
@@ -61,21 +63,10 @@ func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, 
 	all := pager{Page: p}
 	var shown []fileGroup
 	var part Page
-	after := ""
-	for ; all.passed < max(most, p.Offset+p.Limit); size *= 2 {
-		var names []struct {
-			ID   int64
-			Name string
-		}
-		q := db.read.NewSelect().Table("file_names").Column("id", "name").Where("name > ?", after)
-		if err := db.contains(q, "name", name).OrderExpr("name").Limit(int64(size)).Scan(ctx, &names); err != nil {
-			return nil, 0, notFound(err, "names of files")
-		}
-		ids := make([]int64, 0, len(names))
-		for _, n := range names {
-			ids, after = append(ids, n.ID), n.Name
-		}
-		groups, err := s.groups(ctx, ids)
+	var last fileGroup
+	most = max(most, p.Offset+p.Limit)
+	for seen := 0; all.passed < most; {
+		groups, err := s.next(ctx, name, last, atOnce)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -89,9 +80,12 @@ func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, 
 			}
 			shown, part.Limit = append(shown, g), part.Limit+in.Limit
 		}
-		if len(names) < size {
+		if len(groups) < atOnce {
 			break
 		}
+		seen, last = seen+len(groups), groups[len(groups)-1]
+		missing := most - all.passed
+		atOnce = max(chunkSize/5, min(missing*seen/max(all.passed, 1), missing))
 	}
 	if len(shown) == 0 {
 		return nil, all.passed, nil
@@ -100,52 +94,50 @@ func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, 
 	return rows, all.passed, err
 }
 
-// groups returns the files with names, in the order of these, by layer.
-func (s *fileSearch) groups(ctx context.Context, names []int64) ([]fileGroup, error) {
-	order := make(map[int64]int, len(names))
-	for i, id := range names {
-		order[id] = i
-	}
-	var groups []fileGroup
-	err := eachChunk(names, func(chunk []int64) error {
-		var rows, hidden []fileGroup
-		err := s.read.NewRaw("SELECT name_id, layer_number, COUNT(*) AS files FROM layer_files WHERE name_id IN (?) GROUP BY name_id, layer_number",
-			bun.List(chunk)).Scan(ctx, &rows)
-		if err != nil {
-			return notFound(err, "files of layers")
-		}
-		err = s.read.NewRaw(`SELECT f.name_id, f.layer_number, COUNT(*) AS hidden FROM layer_files AS f CROSS JOIN hidden_files AS h
-			WHERE f.name_id IN (?) AND h.layer_number = f.layer_number AND h.entry = f.entry AND +h.registry_number IN (?) GROUP BY f.name_id, f.layer_number`,
-			bun.List(chunk), bun.List(s.registries)).Scan(ctx, &hidden)
-		if err != nil {
-			return notFound(err, "hidden files")
-		}
-		less := make(map[[2]int64]int, len(hidden))
-		for _, h := range hidden {
-			less[[2]int64{h.NameID, h.LayerNumber}] = h.Hidden
-		}
-		for i, r := range rows {
-			rows[i].Hidden = less[[2]int64{r.NameID, r.LayerNumber}]
-		}
-		groups = append(groups, rows...)
-		return nil
-	})
+// next returns groups in their order, by name and layer, that come after one.
+func (s *fileSearch) next(ctx context.Context, name string, after fileGroup, limit int) (groups []fileGroup, err error) {
+	registries := bun.List(s.registries)
+	// SQLite takes the tables of a cross join in their order, and from their
+	// indexes the order of the list. The plus signs keep databases from looking
+	// for each registry by itself.
+	q := s.read.NewSelect().TableExpr("file_names AS n CROSS JOIN layer_files AS f").
+		ColumnExpr("n.name, MIN(f.name_id), f.layer_number, COUNT(*)").
+		ColumnExpr(`SUM((SELECT COUNT(*) FROM hidden_files AS h
+			WHERE h.layer_number = f.layer_number AND h.entry = f.entry AND +h.registry_number IN (?)))`, registries).
+		ColumnExpr(`(SELECT COUNT(*) FROM (SELECT 1 FROM manifest_layers AS l
+			WHERE l.layer_number = f.layer_number AND +l.registry_number IN (?) LIMIT 2) AS two)`, registries).
+		Where("n.name >= ? AND f.name_id = n.id AND (n.name > ? OR f.layer_number > ?)", after.Name, after.Name, after.LayerNumber).
+		GroupExpr("n.name, f.layer_number").OrderExpr("n.name, f.layer_number").Limit(int64(limit))
+	rows, err := s.contains(q, "n.name", name).Rows(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read files of layers: %w", err)
 	}
-	slices.SortFunc(groups, func(a, b fileGroup) int {
-		return cmp.Or(cmp.Compare(order[a.NameID], order[b.NameID]), cmp.Compare(a.LayerNumber, b.LayerNumber))
-	})
+	defer rows.Close() //nolint:errcheck // rows.Err has it
+	for rows.Next() {
+		var g fileGroup
+		if err := rows.Scan(&g.Name, &g.NameID, &g.LayerNumber, &g.Files, &g.Hidden, &g.Images); err != nil {
+			return nil, fmt.Errorf("read files of layers: %w", err)
+		}
+		groups = append(groups, g)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read files of layers: %w", err)
+	}
+	if err := rows.Close(); err != nil { // a transaction does one thing at a time
+		return nil, fmt.Errorf("read files of layers: %w", err)
+	}
 	return groups, s.countImages(ctx, groups)
 }
 
 // countImages finds out how many images have the layers of groups.
 func (s *fileSearch) countImages(ctx context.Context, groups []fileGroup) error {
 	var unknown []int64
-	for _, layer := range distinct(groups, func(g fileGroup) int64 { return g.LayerNumber }) {
-		if _, ok := s.images[layer]; !ok {
-			s.images[layer] = 0
-			unknown = append(unknown, layer)
+	for _, g := range groups {
+		if _, ok := s.images[g.LayerNumber]; ok {
+			continue
+		}
+		if s.images[g.LayerNumber] = g.Images; g.Images > 1 {
+			unknown = append(unknown, g.LayerNumber)
 		}
 	}
 	return eachChunk(unknown, func(chunk []int64) error {

@@ -25,7 +25,7 @@ type imagePackageRow struct {
 // packagePath returns where a package is, as lists show it: the file that says
 // so, and the archives in it.
 func packagePath(p tidewaiter.Package) string {
-	return cut("/"+strings.Join(append([]string{p.Path}, p.Inside...), "!/"), maxName)
+	return shortened("/" + strings.Join(append([]string{p.Path}, p.Inside...), "!/"))
 }
 
 // setImagePackages replaces which packages an image holds, and counts. What an

@@ -184,12 +184,12 @@ type looseRow struct {
 }
 
 func (db *DB) putLooseFiles(ctx context.Context, number int64, files []LooseFile) error {
-	ids, err := db.textIDs(ctx, "file_names", "name", nouns(files, func(f LooseFile) string { return cut(f.Name, maxName) }))
+	ids, err := db.textIDs(ctx, "file_names", "name", nouns(files, func(f LooseFile) string { return shortened(f.Name) }))
 	if err != nil {
 		return err
 	}
 	rows := nouns(files, func(f LooseFile) looseRow {
-		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[cut(f.Name, maxName)], Path: f.Path, Size: f.Size}
+		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[shortened(f.Name)], Path: f.Path, Size: f.Size}
 	})
 	_, err = db.write.NewInsert().Model(&rows).On("CONFLICT (layer_number, entry) DO NOTHING").Exec(ctx)
 	return conflict(err, "file of a layer")

@@ -49,7 +49,7 @@ const maxName = 1024
 
 func (p PackageVersion) row() packageRow {
 	for _, text := range []*string{&p.Name, &p.Version, &p.SourceName, &p.SourceVersion} {
-		*text = cut(*text, maxName)
+		*text = shortened(*text)
 	}
 	h := sha256.New()
 	for _, s := range []string{p.Ecosystem, p.Release, p.Name, p.Version, p.SourceName, p.SourceVersion, p.Architecture, p.Type, p.Namespace} {
@@ -69,12 +69,12 @@ func (r packageRow) noun() PackageVersion {
 	}
 }
 
-// cut returns as much of a text as so many bytes have room for.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
+// shortened returns as much of a text as a name may have.
+func shortened(text string) string {
+	if len(text) <= maxName {
 		return text
 	}
-	return strings.ToValidUTF8(text[:bytes], "")
+	return strings.ToValidUTF8(text[:maxName], "")
 }
 
 // PutPackages adds package versions that are new, and returns the ids of all in
