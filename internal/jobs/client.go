@@ -19,7 +19,7 @@ type timing struct {
 	// one whose server is dead.
 	grace time.Duration
 	// poll is how often SQLite is asked for jobs. PostgreSQL says when there are
-	// some, and is asked once a second in case it was not heard.
+	// some, and is asked as often in case that was not heard.
 	poll time.Duration
 	// firstRetry and lastRetry are the pauses after one failure and after many.
 	firstRetry, lastRetry time.Duration
@@ -37,7 +37,7 @@ type timing struct {
 
 func usual() timing {
 	return timing{
-		grace: 15 * time.Second, poll: 500 * time.Millisecond,
+		grace: 15 * time.Second, poll: time.Second,
 		firstRetry: time.Second, lastRetry: time.Hour,
 		attempts: 100, // four days: 12 within the first hour, then one each
 		unknown:  30 * time.Second, stop: 2 * time.Second, stagger: true,
@@ -63,15 +63,16 @@ func (r *Runner) newClient(workers int) (*river.Client[*sql.Tx], error) {
 		JobTimeout:                  r.timing.grace, // each job says what its own is
 		RescueStuckJobsAfter:        r.timing.grace,
 		MaxAttempts:                 r.timing.attempts,
+		FetchPollInterval:           r.timing.poll,
+		FetchCooldown:               min(r.timing.poll, river.FetchCooldownDefault),
 		RetryPolicy:                 r.timing,
 		SoftStopTimeout:             r.timing.stop,
 		CompletedJobRetentionPeriod: keepDone,
 		DiscardedJobRetentionPeriod: keepGivenUp,
 		TestOnly:                    !r.timing.stagger,
 	}
-	if r.store.Dialect() == "sqlite" {
-		// River's listener would ask 20 times a second.
-		c.PollOnly, c.FetchPollInterval, c.FetchCooldown = true, r.timing.poll, min(r.timing.poll, river.FetchCooldownDefault)
+	if r.pools.listen == nil {
+		c.PollOnly = true // River would listen to SQLite by asking it 20 times a second
 	}
 	return river.NewClient(r.pools.driver, c)
 }

@@ -318,6 +318,20 @@ func TestEvery(t *testing.T) {
 	})
 }
 
+// TestPostgreSQLSaysWhenThereAreJobs leaves no time to ask.
+func TestPostgreSQLSaysWhenThereAreJobs(t *testing.T) {
+	db := storetest.Open(t, storetest.Postgres(t))
+	tm := quick()
+	tm.poll = time.Hour
+	ran := make(chan string, 10)
+	s := newServer(t, db, tm, Kind{Name: "k", Run: send(ran)}).run()
+	for i := range 3 {
+		time.Sleep(200 * time.Millisecond) // River tells of jobs ten times a second at most
+		s.enqueue("k", fmt.Sprint(i), i)
+		next(t, ran)
+	}
+}
+
 func TestStop(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		tm := quick()
