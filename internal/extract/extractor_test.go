@@ -182,3 +182,20 @@ func TestHardLinks(t *testing.T) {
 		t.Error("the second reading gave other bytes, and no error")
 	}
 }
+
+// TestHardLinkToAnotherLayer has a link that is wanted by its name alone: how
+// large its target is, which is in a layer below, cannot be known.
+func TestHardLinkToAnotherLayer(t *testing.T) {
+	archive := extracttest.Tar(t, extracttest.Link("app/lib.jar", "app/lib.txt"), extracttest.Link("app/notes.txt", "app/other.txt"))
+	o := extract.Options{Extractors: []extract.Extractor{large{odd{wants: func(path string) bool { return strings.HasSuffix(path, ".jar") }}}}}
+	facts := extracttest.Layer(t, archive, archive, o)
+	same(t, "cuts", codes(facts), []string{"entry app/lib.jar"})
+}
+
+// large wants what another extractor does, if it is of some size.
+type large struct{ extract.Extractor }
+
+func (large) Name() string { return "test/large" }
+func (l large) Wants(path string, mode fs.FileMode, size int64) bool {
+	return size > 100 && l.Extractor.Wants(path, mode, size)
+}

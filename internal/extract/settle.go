@@ -186,8 +186,16 @@ type collector struct {
 	owned   ownedSet
 }
 
+// unknownSize stands for the size of a file in another layer: large enough to
+// be wanted, if its name is.
+const unknownSize = 1 << 20
+
 func (c *collector) collect(entry, content int, f *tidewaiter.File) {
-	for _, want := range c.pool.wants(f) {
+	asked := *f
+	if content == noContent {
+		asked.Size = unknownSize
+	}
+	for _, want := range c.pool.wants(&asked) {
 		o, ok := c.pool.outcomes[finding{content, want.extractor}]
 		switch {
 		case ok:
