@@ -77,7 +77,7 @@ func TestSDKReadsErrors(t *testing.T) {
 	_, err = client.ShowImageUploadCommand(req)
 	check(err, 400, "HSS.0001", "registry_addr")
 
-	_, err = client.ListImageScanPolicy(&model.ListImageScanPolicyRequest{})
+	_, err = client.ListCicdConfigurations(&model.ListCicdConfigurationsRequest{})
 	check(err, 404, "APIGW.0101", "does not have it yet")
 
 	for _, key := range h.keys() {
