@@ -231,3 +231,53 @@ func TestScanStatistics(t *testing.T) {
 		t.Errorf("of another enterprise project: %s", a.text)
 	}
 }
+
+// TestScansOfAnotherProject lets somebody with all rights in another project of
+// the account ask.
+func TestScansOfAnotherProject(t *testing.T) {
+	h, ids := stocked(t)
+	task := h.scan(object{"is_all": true})
+	other, err := h.id.CreateProject(t.Context(), h.root, "other", "")
+	h.must(err)
+	token, _, err := h.id.IssueToken(t.Context(), identity.TokenRequest{
+		UserName: "admin", DomainName: "tidewaiter", Password: h.boot.Password, Scope: identity.TokenScope{ProjectID: other.ID},
+	})
+	h.must(err)
+	app := h.imageID("app", "1.0")
+	for _, r := range []struct {
+		method, path string
+		body         any
+	}{
+		{"POST", manual, object{"is_all": true}}, {"PUT", manual + "/" + task + "/stop", nil}, {"GET", "/image/tasks?type=image_scan", nil},
+		{"GET", policies + "?type=cycle", nil}, {"PUT", policies, h.policy(ids, nil)}, {"GET", "/image/pay-per-scan/statistics", nil},
+		{"POST", "/image/batch-scan", object{"image_type": "shared_image", "operate_all": true}},
+	} {
+		if a := h.as(token, r.method, r.path, r.body); a.StatusCode != 403 {
+			t.Errorf("%s %s with a token of another project: %d %s", r.method, r.path, a.StatusCode, a.text)
+		}
+	}
+	// In their own project they find nothing of ours.
+	ours := h.boot.Project.ID
+	h.boot.Project.ID = other.ID
+	for _, r := range []struct {
+		method, path string
+		body         any
+	}{
+		{"POST", manual, object{"is_all": true}}, {"POST", manual, object{"image_info": []object{{"id": app}}}}, {"PUT", manual + "/" + task + "/stop", nil},
+		{"PUT", policies, h.policy(ids, nil)}, {"POST", "/image/batch-scan", object{"image_type": "shared_image", "operate_all": true}},
+	} {
+		if a := h.as(token, r.method, r.path, r.body); a.StatusCode != 400 || a.body["error_code"] != "HSS.0011" {
+			t.Errorf("%s %s in another project: %d %s", r.method, r.path, a.StatusCode, a.text)
+		}
+	}
+	for path, field := range map[string]string{
+		"/image/tasks?type=image_scan": "total_num", "/image/tasks?type=image_scan&task_id=" + task: "total_num",
+		policies + "?type=cycle": "total_registry_num", "/image/pay-per-scan/statistics": "repository_scan_num",
+	} {
+		if a := h.as(token, "GET", path, nil); a.StatusCode != 200 || a.body[field] != 0. {
+			t.Errorf("%s in another project: %d %s", path, a.StatusCode, a.text)
+		}
+	}
+	h.boot.Project.ID = ours
+	h.wantProgress(task, "28: 0 and 2 of 7, under way")
+}
