@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +131,53 @@ func (s *server) statuses(t testing.TB) map[string]string {
 		}
 	}
 	return m
+}
+
+// apps returns the software that an image holds, each as "name version".
+func (s *server) apps(t testing.TB, i model.RegistryImagesInfo) []string {
+	t.Helper()
+	var found []string
+	for {
+		resp, err := s.sdk(t).ListImageApps(&model.ListImageAppsRequest{
+			ImageId: text(i.ImageId), ImageType: "other", Namespace: i.Namespace, ImageName: i.ImageName, TagName: i.ImageVersion,
+			Offset: ptr(int32(len(found))), Limit: ptr(int32(200)),
+		})
+		if err != nil {
+			t.Fatalf("ListImageApps of %s: %v", tagged(i), err)
+		}
+		for _, app := range *resp.DataList {
+			found = append(found, *app.AppName+" "+*app.AppVersion)
+		}
+		if len(*resp.DataList) == 0 || len(found) >= int(*resp.TotalNum) {
+			if len(found) != int(*resp.TotalNum) {
+				t.Errorf("ListImageApps of %s: %d of %d", tagged(i), len(found), *resp.TotalNum)
+			}
+			return inOrder(found)
+		}
+	}
+}
+
+// lists wants ListImageApps to say of these images what they hold.
+func (s *server) lists(t testing.TB, want *cargo) {
+	t.Helper()
+	held := map[string][]string{}
+	for name, packages := range want.Images {
+		name, _, _ = strings.Cut(name, " ") // of an index: those of all platforms
+		for _, p := range packages {
+			held[name] = append(held[name], p[:strings.LastIndex(p, " ")])
+		}
+	}
+	for _, i := range s.images(t, model.ListRegistryImagesRequest{}) {
+		wanted, ok := held[tagged(i)]
+		if !ok {
+			continue
+		}
+		delete(held, tagged(i))
+		if found := s.apps(t, i); !slices.Equal(found, slices.Compact(inOrder(wanted))) {
+			t.Errorf("ListImageApps says of %s: %q, want %q", tagged(i), found, wanted)
+		}
+	}
+	for name := range held {
+		t.Errorf("%s is not listed", name)
+	}
 }

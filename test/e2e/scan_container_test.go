@@ -25,29 +25,13 @@ import (
 // the user's registry. Each layer is pulled once, whatever images it is in;
 // what is known is not pulled again; and no layer is ever on a disk.
 func TestScanThroughContainer(t *testing.T) {
-	d := startDockerd(t)
-	a := &attached{way: newPlainRelay(t), name: "docker"}
-	a.server = startAlone(t, a.way, "--sync-at", "off")
-	a.reg = startRegistry(t, registryOptions{User: "alice", Password: "pa ss"})
-	a.front = relayTo(t, a.reg.Addr)
-	config := t.TempDir()
-
-	asked := a.askSDK(t, target{a.reg.Addr, "tools", "alice", "pa ss"})
-	dir := a.download(t, asked.ImagesDownloadURL)
-	if written, status := shell(t, "dash", asked.ImageCommand, d.env(config), dir); status != 0 {
-		t.Fatalf("status %d:\n%s", status, written)
-	}
-	tag := a.reg.Tags(t, "tools/scan-component")[0]
-	container := a.runComponent(t, d, config, "create", a.reg.Addr+"/tools/scan-component:"+tag)
-	a.awaitComponents(t, a.clusterID, 1)
-	a.id = a.addRegistry(t, a.connection())
-	a.set(t, a.id, settings{"ca": a.front.CA.PEM})
-	a.awaitRegistry(t, a.id, "success")
+	c := startInContainer(t)
+	a, d := c.attached, c.dockerd
 
 	want := a.reg.fillBase(t, 20, 4<<20, 64<<10)
 	want.put(t, a.reg, scanRepository+"spooled", "v1", imageOf(t, "amd64", jarLayer(t)), []string{"org.example:big 3.1.4 0"})
 	a.sync(t, a.id)
-	written := watchFiles(t, d.processOf(t, config, container))
+	written := watchFiles(t, d.processOf(t, c.config, c.container))
 	a.front.ForgetPulled()
 	a.scanned(t, a.scanAll(t), scanPatience, 22) // with the component's own image
 	book := ledgerOf(t, a.server)
@@ -60,7 +44,7 @@ func TestScanThroughContainer(t *testing.T) {
 		}
 	}
 
-	layers := a.reg.layersOf(t, "tools/scan-component", tag)
+	layers := a.reg.layersOf(t, "tools/scan-component", c.tag)
 	for digest, size := range want.Layers {
 		layers[digest] = size
 	}
@@ -99,6 +83,40 @@ func TestScanThroughContainer(t *testing.T) {
 	if !spooled {
 		t.Error("the large file was not spooled, so that this proves little")
 	}
+}
+
+// A contained is a component in a container of docker's, in a cluster of its
+// own, and its registry, which is connected.
+type contained struct {
+	*attached
+	dockerd   *dockerd
+	config    string // of docker's client
+	container string
+	tag       string // of tools/scan-component, the component's image
+}
+
+// startInContainer does as a user does, with the commands that the server gives.
+func startInContainer(t *testing.T) *contained {
+	t.Helper()
+	c := &contained{dockerd: startDockerd(t), config: t.TempDir()}
+	a := &attached{way: newPlainRelay(t), name: "docker"}
+	c.attached = a
+	a.server = startAlone(t, a.way, "--sync-at", "off")
+	a.reg = startRegistry(t, registryOptions{User: "alice", Password: "pa ss"})
+	a.front = relayTo(t, a.reg.Addr)
+
+	asked := a.askSDK(t, target{a.reg.Addr, "tools", "alice", "pa ss"})
+	dir := a.download(t, asked.ImagesDownloadURL)
+	if written, status := shell(t, "dash", asked.ImageCommand, c.dockerd.env(c.config), dir); status != 0 {
+		t.Fatalf("status %d:\n%s", status, written)
+	}
+	c.tag = a.reg.Tags(t, "tools/scan-component")[0]
+	c.container = a.runComponent(t, c.dockerd, c.config, "create", a.reg.Addr+"/tools/scan-component:"+c.tag)
+	a.awaitComponents(t, a.clusterID, 1)
+	a.id = a.addRegistry(t, a.connection())
+	a.set(t, a.id, settings{"ca": a.front.CA.PEM})
+	a.awaitRegistry(t, a.id, "success")
+	return c
 }
 
 // The component within the server writes no layer either.
