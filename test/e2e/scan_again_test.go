@@ -33,6 +33,7 @@ func TestLastGoodResultStays(t *testing.T) {
 		if diff := cmp.Diff(want.Images, book.packages(t)); diff != "" {
 			t.Errorf("%s the images hold (-before +then):\n%s", when, diff)
 		}
+		a.lists(t, want)
 		if got := book.one(t, "SELECT COUNT(*) FROM scan_results WHERE complete AND extractors = 'older'"); got != "2" {
 			t.Errorf("%s %s results are the last good ones, want 2", when, got)
 		}

@@ -154,6 +154,7 @@ func (r *raid) run(t *testing.T, kills int) {
 		r.scanUnderKills(t, min(kills, killsPerScan))
 		kills -= killsPerScan
 		r.settled(t, want)
+		r.lists(t, pushed)
 		if t.Failed() {
 			break
 		}
