@@ -17,12 +17,16 @@ import (
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
-	var swept time.Time
+	var swept, spaced time.Time
 	for {
 		s.try(ctx, "scheduled scans could not be started", s.runPolicies)
 		s.try(ctx, "scan tasks could not be gone on with", s.expandAll)
 		s.try(ctx, "scan tasks could not be stopped", s.stopAll)
 		s.try(ctx, "exhausted scans could not be ended", s.failExhausted)
+		if now := time.Now(); now.Sub(spaced) >= spaceEvery {
+			spaced = now
+			s.try(ctx, "scans could not be kept to their rates", s.keepRates)
+		}
 		if now := time.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
 			s.try(ctx, "stranded scans could not be queued", s.requeueStranded)
@@ -153,6 +157,27 @@ func (s *Service) requeueStranded(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// keepRates keeps tasks to their rates where scans have become due that nobody
+// has begun, such as while no component was there.
+func (s *Service) keepRates(ctx context.Context) error {
+	tasks, err := s.store.RatedScanTasks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		for {
+			n, err := s.store.SpaceScans(ctx, t.ID, time.Hour/time.Duration(t.RateLimit), batch, s.now())
+			if err != nil {
+				return err
+			}
+			if n < batch {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // endOrphaned ends the waiting for images that are gone.

@@ -218,7 +218,35 @@ func TestRateLimit(t *testing.T) {
 		}
 		w.pass(time.Second)
 		one(2, "the third does not come")
+
+		// For hours there is no component. What was missed is not made up for at once.
+		w.sync(w.image("r/a:0").RegistryID, content{"a": {"0": 10, "1": 11, "2": 12, "3": 13, "4": 14}})
+		task, err := w.Create(t.Context(), w.everything(), wish)
+		w.ok(err)
+		w.pass(5 * time.Hour)
+		w.ok(w.keepRates(t.Context()))
+		for n := range 5 {
+			if j := w.any(); j == nil {
+				t.Fatalf("%d are there, and no more", n)
+			}
+			if w.any() != nil {
+				t.Fatal("what was missed is made up for at once")
+			}
+			w.ok(w.keepRates(t.Context()))
+			w.pass(time.Minute)
+		}
+		w.want("the task", w.progress(task.ID), "finished: 0 and 5 of 5")
 	})
+}
+
+// any fails the next scan, whatever it is about, or returns nil.
+func (w *world) any() *job {
+	w.t.Helper()
+	j := w.next("one")
+	if j != nil {
+		w.ok(j.finish(protocol.FinishRequest{Outcome: protocol.OutcomeFailed, Failure: &protocol.Failure{Code: tidewaiter.FailDownload, Message: "it failed"}}))
+	}
+	return j
 }
 
 // TestImageVanishes takes away what a task waits for.
