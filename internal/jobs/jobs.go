@@ -159,7 +159,8 @@ func (r *Runner) kind(name string) (Kind, bool) {
 
 // Enqueue adds a job in a transaction of the store, or in one of its own if tx is
 // not in one. Jobs of one kind and key are one as long as they wait, with the
-// arguments of the first; so arguments should say no more than the key does.
+// arguments of the first; so arguments should say no more than the key does. Each takes
+// about a millisecond of the transaction: enqueue one job for many things, not many.
 func (r *Runner) Enqueue(ctx context.Context, tx *store.DB, kind, key string, args any) error {
 	k, ok := r.kind(kind)
 	if !ok {
