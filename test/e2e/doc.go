@@ -23,4 +23,8 @@
 // list, packages_test.go compares. Making all takes minutes; they are kept in
 // the user's cache (TIDEWAITER_E2E_CACHE is another place), and one is made anew
 // when its recipe changes. many_images_test.go has images by the dozen.
+//
+// Scans: scan_content_test.go makes images that are small and each different,
+// scan_client_test.go asks for scans as users do, scan_database_test.go asks the
+// database whether all that it says of scans fits together.
 package e2e

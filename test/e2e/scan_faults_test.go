@@ -111,6 +111,29 @@ func TestComponentKilledInMidScan(t *testing.T) {
 	}
 }
 
+// A component that does not come back loses its leases, and the layers that it
+// has claimed: another one goes on.
+func TestAnotherComponentScans(t *testing.T) {
+	t.Parallel()
+	a, want := startScanning(t, 6)
+	second := startComponent(t, a.way, a.cluster(t, a.way, "token", "office").Token)
+	a.awaitComponents(t, a.clusterID, 2)
+	base := layerDigest(t, baseLayer(t, "base", 256<<10))
+	task, g := a.holdScan(t, 0, ofLayer(base))
+	// Whoever asks for the base has claimed it; its log says which it was.
+	begun := ledgerOf(t, a.server).one(t, "SELECT work_id FROM layer_claims WHERE digest = '"+base+"'")
+	working, other := a.component, second
+	if strings.Contains(second.stderr.String(), begun) {
+		working, other = other, working
+	}
+	working.Kill()
+	g.Open()
+	a.done(t, task, want)
+	if said := other.stderr.String(); !strings.Contains(said, begun) {
+		t.Errorf("the other component has not taken the work %s over:\n%s", begun, said)
+	}
+}
+
 // Answers of the server that are lost on the way: what was asked for is done
 // once.
 func TestAnswersLostInMidScan(t *testing.T) {
