@@ -35,8 +35,8 @@ func (c *crowd) often(times int, f func() error) {
 
 // component takes a scan, and does it in some way.
 func (c *crowd) component(name string) error {
-	ctx := c.T.Context()
-	now := c.world.time
+	ctx := c.Context()
+	now := c.time
 	w, err := c.db.LeaseWork(ctx, c.cluster, []tidewaiter.WorkKind{tidewaiter.ScanWork}, name, now, now.Add(leaseTime), tidewaiter.MaxAttempts)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func TestAllAtOnce(t *testing.T) {
 			c.often(60, func() error { return c.component(fmt.Sprint("component ", n)) })
 		}
 		for range 2 { // servers
-			server := New(Options{Store: db, Extractors: extractors, Now: func() time.Time { return c.world.time }})
+			server := New(Options{Store: db, Extractors: extractors, Now: func() time.Time { return c.time }})
 			c.often(15, func() error {
 				for _, f := range []func(context.Context) error{server.expandAll, server.stopAll, server.failExhausted, server.requeueStranded, server.endOrphaned} {
 					if err := f(ctx); err != nil {
@@ -125,7 +125,7 @@ func TestAllAtOnce(t *testing.T) {
 			}
 		})
 		c.often(10, func() error {
-			return db.Tx(ctx, func(tx *store.DB) error { return tx.RequeueScans(ctx, s, c.cluster, c.world.time) })
+			return db.Tx(ctx, func(tx *store.DB) error { return tx.RequeueScans(ctx, s, c.cluster, c.time) })
 		})
 		c.often(1, func() error {
 			time.Sleep(200 * time.Millisecond)
@@ -133,7 +133,7 @@ func TestAllAtOnce(t *testing.T) {
 				if _, err := tx.LockRegistry(ctx, s); err != nil {
 					return err
 				}
-				if err := tx.AbandonScans(ctx, s, "the registry was deleted", c.world.time); err != nil {
+				if err := tx.AbandonScans(ctx, s, "the registry was deleted", c.time); err != nil {
 					return err
 				}
 				return tx.DeleteRegistry(ctx, s)
@@ -153,8 +153,8 @@ func TestAllAtOnce(t *testing.T) {
 // settled does what is left to do, and compares all that is counted with what
 // is there.
 func (c *crowd) settled() {
-	c.T.Helper()
-	ctx := c.T.Context()
+	c.Helper()
+	ctx := c.Context()
 	for range tidewaiter.MaxAttempts {
 		c.pass(2 * time.Minute)
 		for _, f := range []func(context.Context) error{c.expandAll, c.stopAll, c.failExhausted, c.requeueStranded, c.endOrphaned} {

@@ -201,7 +201,7 @@ func (m *model) report(j *jobModel, x thing, limits, failure, way string) {
 	l, over := m.layers[x], j.lost || j.unwanted
 	usable := func() bool { return l.there && (l.limits == "" || l.limits == limits) }
 	if failure == "" {
-		state, err := j.job.layers(x, limits)
+		state, err := j.layers(x, limits)
 		m.wantLost("layers", j, over, err)
 		if over {
 			return
@@ -229,7 +229,7 @@ func (m *model) report(j *jobModel, x thing, limits, failure, way string) {
 			}
 		}
 	}
-	err := j.job.report(x, limits, failure)
+	err := j.report(x, limits, failure)
 	m.wantLost("a report", j, over, err)
 	if over {
 		return
@@ -308,7 +308,7 @@ func (m *model) runStep(*rapid.T) {
 	ctx := m.t.Context()
 	for _, f := range []func() error{
 		func() error { return m.expandAll(ctx) }, func() error { return m.stopAll(ctx) }, func() error { return m.requeueStranded(ctx) },
-		func() error { return m.endOrphaned(ctx) }, func() error { return m.runPolicies(ctx) }, func() error { return m.sweep(ctx) },
+		func() error { return m.endOrphaned(ctx) }, func() error { return m.runPolicies(ctx) }, func() error { return m.removeOld(ctx) },
 	} {
 		m.ok(f())
 	}
