@@ -36,20 +36,9 @@ func (p *port) rest(registry, cluster string) []string {
 		"software_counts": "project_id <> 'a'",
 	} {
 		where = strings.NewReplacer("MINE", "(SELECT number FROM registries WHERE id = '"+registry+"')", "CLUSTER", cluster).Replace(where)
-		rows, err := db.QueryContext(p.Context(), "SELECT * FROM "+table+" WHERE "+where)
-		p.ok(err)
-		columns, err := rows.Columns()
-		p.ok(err)
-		for rows.Next() {
-			row, to := make([]any, len(columns)), make([]any, len(columns))
-			for i := range row {
-				to[i] = &row[i]
-			}
-			p.ok(rows.Scan(to...))
-			all = append(all, fmt.Sprintf("%s %v", table, row))
+		for _, row := range p.rows(db, "SELECT * FROM "+table+" WHERE "+where) {
+			all = append(all, table+" "+row)
 		}
-		p.ok(rows.Err())
-		p.ok(rows.Close())
 	}
 	slices.Sort(all)
 	return all
@@ -66,6 +55,26 @@ func (p *port) open() *sql.DB {
 	p.ok(err)
 	p.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+// rows returns what a query finds, a row each.
+func (p *port) rows(db *sql.DB, query string) (found []string) {
+	p.Helper()
+	rows, err := db.QueryContext(p.Context(), query)
+	p.ok(err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	p.ok(err)
+	for rows.Next() {
+		row, to := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			to[i] = &row[i]
+		}
+		p.ok(rows.Scan(to...))
+		found = append(found, fmt.Sprint(row...))
+	}
+	p.ok(rows.Err())
+	return found
 }
 
 // TestLies has a component send what no honest one does. Each is refused, or

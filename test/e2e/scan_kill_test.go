@@ -34,6 +34,7 @@ const (
 // twice, nothing is left behind. TIDEWAITER_SOAK_KILLS (make soak) says how
 // often; each 20 have a hundred images of their own.
 func TestScanKills(t *testing.T) {
+	t.Parallel()
 	kills := killsPerScan
 	if text := os.Getenv("TIDEWAITER_SOAK_KILLS"); text != "" {
 		var err error
