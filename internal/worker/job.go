@@ -97,8 +97,7 @@ func outcome(result *protocol.FinishRequest, err error) string {
 	return result.Outcome
 }
 
-// deliver reports the result; nil is work that was interrupted, which is given
-// back if it is still ours.
+// deliver reports the result; nil is work that was interrupted.
 func (j *job) deliver(ctx, working context.Context, result *protocol.FinishRequest) error {
 	cause := context.Cause(working)
 	switch stopped := errors.Is(cause, errStopped); {
@@ -115,9 +114,11 @@ func (j *job) deliver(ctx, working context.Context, result *protocol.FinishReque
 		return cause
 	}
 	if result == nil {
-		// The server refused something: the lease is lost, or nobody wants the work
-		// any more. The latter ends here, and not when its lease runs out.
-		result = &protocol.FinishRequest{Outcome: protocol.OutcomeReleased}
+		// The server took something for that of a lost lease. If nobody wants the work
+		// any more it ends with this, and not when its lease runs out; if it is still
+		// ours, that counts, so that it does not go round for ever.
+		result = failed(tidewaiter.FailServer, "the server refused what the component reported, as if its lease were lost")
+		result.Failure.RetrySeconds = int(retryUnavailable.Seconds())
 	}
 	result.Attempt, result.Progress = j.work.Attempt, j.progress.now()
 	err := j.call(working, protocol.PathFinish, result, nil)
