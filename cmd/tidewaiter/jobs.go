@@ -21,6 +21,8 @@ func (s *state) openJobs(ctx context.Context, log *slog.Logger) error {
 	for _, k := range []jobs.Kind{
 		{Name: "sweep.inventory", Every: 10 * time.Minute, Timeout: 10 * time.Minute,
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.inventory.Sweep(ctx) }},
+		{Name: "sweep.scans", Every: 10 * time.Minute, Timeout: 10 * time.Minute,
+			Run: func(ctx context.Context, _ json.RawMessage) error { return s.scans.Sweep(ctx) }},
 		{Name: "sweep.tokens", Every: time.Hour,
 			Run: func(ctx context.Context, _ json.RawMessage) error {
 				_, err := s.identity.PurgeTokens(ctx)

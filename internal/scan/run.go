@@ -11,13 +11,12 @@ import (
 )
 
 // Run does what is due until the context ends: the rest of large tasks, tasks
-// that are stopping, work that was given up too often, policies, and the
-// removal of what is old. It may run in several servers at once. Failures are
+// that are stopping, work that was given up too often, and policies. It may run in several servers at once. Failures are
 // logged and tried again.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
-	var swept, spaced time.Time
+	var spaced time.Time
 	for {
 		s.try(ctx, "scheduled scans could not be started", s.runPolicies)
 		s.try(ctx, "scan tasks could not be gone on with", s.expandAll)
@@ -26,12 +25,6 @@ func (s *Service) Run(ctx context.Context) error {
 		if now := time.Now(); now.Sub(spaced) >= spaceEvery {
 			spaced = now
 			s.try(ctx, "scans could not be kept to their rates", s.keepRates)
-		}
-		if now := time.Now(); now.Sub(swept) >= sweepEvery {
-			swept = now
-			s.try(ctx, "stranded scans could not be queued", s.requeueStranded)
-			s.try(ctx, "the waiting for images that are gone could not be ended", s.endOrphaned)
-			s.try(ctx, "old rows of scans could not be removed", s.sweep)
 		}
 		select {
 		case <-ctx.Done():
@@ -198,8 +191,21 @@ func goneOutcome() tidewaiter.ScanOutcome {
 	return tidewaiter.ScanOutcome{Failed: true, Code: tidewaiter.FailNotFound, Reason: "the image is no longer in the registry, or its tag stands for another one by now; scan it again"}
 }
 
-// sweep removes what is old.
-func (s *Service) sweep(ctx context.Context) error {
+// Sweep puts right what a server that broke down in the middle may have left
+// behind, and removes what is old. It is to be called every few minutes, by one
+// of all servers.
+func (s *Service) Sweep(ctx context.Context) error {
+	for _, f := range []func(context.Context) error{s.requeueStranded, s.endOrphaned, s.removeOld} {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeOld removes tasks that have ended, and layers and packages that no
+// image has.
+func (s *Service) removeOld(ctx context.Context) error {
 	now := s.now()
 	if _, err := s.store.PurgeScanTasks(ctx, now.Add(-historyRetention)); err != nil {
 		return err

@@ -30,7 +30,6 @@ const (
 	historyRetention = 30 * 24 * time.Hour
 	// layerRetention is how long layers are kept that no image has.
 	layerRetention = 7 * 24 * time.Hour
-	sweepEvery     = 10 * time.Minute
 	// spaceEvery bounds how much of a task with a rate limit can begin at once
 	// when a component comes after a while.
 	spaceEvery = 20 * time.Second
