@@ -77,3 +77,37 @@ func FuzzFacts(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSplitLayer takes bodies apart. What comes out is what was joined, and
+// does not hold more than the body.
+func FuzzSplitLayer(f *testing.F) {
+	for _, facts := range []string{"", "TWfacts\x02", "\n\n"} {
+		body, err := report(protocol.Work{Attempt: 1}, "base").Join([]byte(facts))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Add([]byte("{}\n"))
+	f.Add([]byte(`{"attempt": 1e999, "layer": {"size": -1}}` + "\nx"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, facts, err := protocol.SplitLayer(body)
+		if err != nil {
+			if tidewaiter.KindOf(err) != tidewaiter.Invalid {
+				t.Fatal(err)
+			}
+			return
+		}
+		if !bytes.HasSuffix(body, facts) || len(facts) >= len(body) {
+			t.Fatalf("%d bytes of facts in a body of %d", len(facts), len(body))
+		}
+		joined, err := r.Join(facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, same, err := protocol.SplitLayer(joined)
+		if long := len(joined)-len(facts) > 4<<10; !long && (err != nil || again != r || !bytes.Equal(same, facts)) {
+			t.Fatalf("%v: %+v became %+v", err, r, again)
+		}
+	})
+}
