@@ -70,7 +70,13 @@ func (db *DB) namedFiles(ctx context.Context, e tidewaiter.Extent, name string, 
 		if err != nil {
 			return nil, 0, err
 		}
-		for _, g := range groups {
+		for i, g := range groups {
+			if all.passed >= most {
+				break
+			}
+			if err := s.countImages(ctx, groups[i:]); err != nil {
+				return nil, 0, err
+			}
 			in, ok := all.next(g.Files*s.images[g.LayerNumber] - g.Hidden)
 			if !ok {
 				continue
@@ -126,33 +132,43 @@ func (s *fileSearch) next(ctx context.Context, name string, after fileGroup, lim
 	if err := rows.Close(); err != nil { // a transaction does one thing at a time
 		return nil, fmt.Errorf("read files of layers: %w", err)
 	}
-	return groups, s.countImages(ctx, groups)
+	return groups, nil
 }
 
-// countImages finds out how many images have the layers of groups.
+// layersAtOnce is how many layers are counted together that many images have.
+// It is small, as a few of them may be enough.
+const layersAtOnce = 32
+
+// countImages finds out how many images have the layer of the first of some
+// groups, and while at it of some more.
 func (s *fileSearch) countImages(ctx context.Context, groups []fileGroup) error {
-	var unknown []int64
+	if _, ok := s.images[groups[0].LayerNumber]; ok {
+		return nil
+	}
+	if groups[0].Images < 2 {
+		s.images[groups[0].LayerNumber] = groups[0].Images
+		return nil
+	}
+	var layers []int64
 	for _, g := range groups {
-		if _, ok := s.images[g.LayerNumber]; ok {
-			continue
+		if _, ok := s.images[g.LayerNumber]; !ok && g.Images > 1 {
+			s.images[g.LayerNumber] = 0
+			layers = append(layers, g.LayerNumber)
 		}
-		if s.images[g.LayerNumber] = g.Images; g.Images > 1 {
-			unknown = append(unknown, g.LayerNumber)
+		if len(layers) == layersAtOnce {
+			break
 		}
 	}
-	return eachChunk(unknown, func(chunk []int64) error {
-		var rows []struct {
-			LayerNumber int64
-			Images      int
-		}
-		// The plus sign keeps databases from looking for each registry by itself.
-		err := s.read.NewRaw("SELECT layer_number, COUNT(*) AS images FROM manifest_layers WHERE layer_number IN (?) AND +registry_number IN (?) GROUP BY layer_number",
-			bun.List(chunk), bun.List(s.registries)).Scan(ctx, &rows)
-		for _, r := range rows {
-			s.images[r.LayerNumber] = r.Images
-		}
-		return notFound(err, "layers of images")
-	})
+	var rows []struct {
+		LayerNumber int64
+		Images      int
+	}
+	err := s.read.NewRaw("SELECT layer_number, COUNT(*) AS images FROM manifest_layers WHERE layer_number IN (?) AND +registry_number IN (?) GROUP BY layer_number",
+		bun.List(layers), bun.List(s.registries)).Scan(ctx, &rows)
+	for _, r := range rows {
+		s.images[r.LayerNumber] = r.Images
+	}
+	return notFound(err, "layers of images")
 }
 
 // A layerFile is a file of a layer.
