@@ -56,7 +56,7 @@ func newHarbour(t *testing.T) *harbour {
 	t.Helper()
 	h := &harbour{T: t, db: storetest.Open(t, storetest.SQLite(t)), hub: newHub(t)}
 	h.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.fleet = fleet.New(fleet.Options{Store: h.db, Logger: h.log, Heartbeat: 100 * time.Millisecond, Lease: 3 * time.Second, Poll: 50 * time.Millisecond})
+	h.fleet = fleet.New(fleet.Options{Store: h.db, Logger: h.log, Heartbeat: 200 * time.Millisecond, Lease: time.Minute, Poll: 50 * time.Millisecond})
 	var err error
 	h.inventory, err = inventory.New(inventory.Options{Store: h.db, Wake: h.fleet.Wake, Logger: h.log})
 	check(t, err)
