@@ -24,7 +24,7 @@ func (db *DB) Files(ctx context.Context, e tidewaiter.Extent, name string, p Pag
 		if name == "" {
 			rows, total, err = tx.allFiles(ctx, e, p)
 		} else {
-			rows, total, err = tx.namedFiles(ctx, e, name, p, most, 2*chunkSize/5)
+			rows, total, err = tx.namedFiles(ctx, e, name, p, most, 2*chunkSize)
 		}
 		if err != nil {
 			return err
