@@ -130,6 +130,8 @@ max_token_size = 32768
 connection = sqlite:///%[1]s/keystone.db
 [fernet_tokens]
 key_repository = %[1]s/fernet
+[fernet_receipts]
+key_repository = %[1]s/fernet
 [credential]
 key_repository = %[1]s/credential
 [token]
