@@ -154,8 +154,9 @@ func (db *DB) PutResult(ctx context.Context, r NewResult) error {
 		return err
 	}
 	return db.Tx(ctx, func(tx *DB) error {
+		// Nobody removes the manifest meanwhile, and counts what it held until then.
 		var number int64
-		if err := tx.write.NewRaw("SELECT registry_number FROM manifests WHERE id = ?", r.ManifestID).Scan(ctx, &number); err != nil {
+		if err := tx.write.NewRaw("SELECT registry_number FROM manifests WHERE id = ??", r.ManifestID, tx.forUpdate()).Scan(ctx, &number); err != nil {
 			return notFound(err, "manifest")
 		}
 		row := r.row(number, document)
