@@ -32,6 +32,11 @@ func has(text, part string) bool {
 	return is
 }
 
+// fold is what files stand by that are searched for.
+func fold(name string) string {
+	return regexp.MustCompile("[A-Z]+").ReplaceAllStringFunc(name, strings.ToLower)
+}
+
 func pageOf[T any](list []T, p store.Page) []T {
 	from := min(p.Offset, len(list))
 	return list[from:min(from+p.Limit, len(list))]
@@ -158,7 +163,7 @@ func (m *contentModel) checkFiles(e tidewaiter.Extent, tags []tidewaiter.Registr
 	}
 	if name != "" {
 		slices.SortStableFunc(want, func(a, b modelFile) int {
-			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.layer, b.layer), cmp.Compare(a.entry, b.entry))
+			return cmp.Or(cmp.Compare(fold(a.Name), fold(b.Name)), cmp.Compare(a.layer, b.layer), cmp.Compare(a.entry, b.entry))
 		})
 	}
 	var list []tidewaiter.FoundFile

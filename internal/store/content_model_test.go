@@ -47,7 +47,7 @@ func (m *contentModel) ok(err error) {
 // contentNames have letters of both cases, what patterns are made of, and
 // letters that are not of ASCII.
 func contentNames() []string {
-	return []string{"bash", "Bash_x", "lib%c", "lib_c", "libXc", `back\slash`, "Äpfel", "äpfel", "*", "zlib"}
+	return []string{"bash", "BASH", "Bash_x", "lib%c", "lib_c", "libXc", `back\slash`, "Äpfel", "äpfel", "*", "zlib"}
 }
 
 func newContentModel(t *rapid.T, db *store.DB) *contentModel {

@@ -164,10 +164,10 @@ func (b *Bulk) Layers(ctx context.Context, created int64, layers iter.Seq[NewLay
 			number := int64(len(numbers) + 1)
 			numbers = append(numbers, number)
 			for _, f := range l.Loose {
-				id, ok := names[f.Name]
+				id, ok := names[f.key()]
 				if !ok {
 					id = int64(len(names) + 1)
-					names[f.Name] = id
+					names[f.key()] = id
 				}
 				files = append(files, file{number, id, f.Size, f.Entry, f.Path})
 			}

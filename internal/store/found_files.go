@@ -46,7 +46,7 @@ type fileSearch struct {
 
 // A fileGroup is all files of a name in a layer.
 type fileGroup struct {
-	Name        string
+	Name        string // folded
 	NameID      int64
 	LayerNumber int64
 	Files       int
@@ -114,7 +114,7 @@ func (s *fileSearch) next(ctx context.Context, name string, after fileGroup, lim
 			WHERE l.layer_number = f.layer_number AND +l.registry_number IN (?) LIMIT 2) AS two)`, registries).
 		Where("n.name >= ? AND f.name_id = n.id AND (n.name > ? OR f.layer_number > ?)", after.Name, after.Name, after.LayerNumber).
 		GroupExpr("n.name, f.layer_number").OrderExpr("n.name, f.layer_number").Limit(int64(limit))
-	rows, err := s.contains(q, "n.name", name).Rows(ctx)
+	rows, err := s.containsFolded(q, "n.name", name).Rows(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read files of layers: %w", err)
 	}

@@ -50,7 +50,7 @@ func (db *DB) files(manifests []int64, name string) *bun.SelectQuery {
 	q := db.read.NewSelect().TableExpr(from).Where("l.manifest_id IN (?) AND f.layer_number = l.layer_number", bun.List(manifests)).Where(notHidden)
 	if name != "" {
 		// What the path does not have the name, its end, has not: no need to look it up.
-		q = db.contains(db.contains(q, "f.path", name).Where("n.id = f.name_id"), "n.name", name)
+		q = db.containsFolded(db.contains(q, "f.path", name).Where("n.id = f.name_id"), "n.name", name)
 	}
 	return q
 }

@@ -105,6 +105,9 @@ type LooseFile struct {
 	Size  int64
 }
 
+// key is what the file is searched for by.
+func (f LooseFile) key() string { return folded(shortened(f.Name)) }
+
 // NewLayer is what was found in a layer.
 type NewLayer struct {
 	tidewaiter.LayerKey
@@ -184,12 +187,12 @@ type looseRow struct {
 }
 
 func (db *DB) putLooseFiles(ctx context.Context, number int64, files []LooseFile) error {
-	ids, err := db.textIDs(ctx, "file_names", "name", nouns(files, func(f LooseFile) string { return shortened(f.Name) }))
+	ids, err := db.textIDs(ctx, "file_names", "name", nouns(files, LooseFile.key))
 	if err != nil {
 		return err
 	}
 	rows := nouns(files, func(f LooseFile) looseRow {
-		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[shortened(f.Name)], Path: f.Path, Size: f.Size}
+		return looseRow{LayerNumber: number, Entry: f.Entry, NameID: ids[f.key()], Path: f.Path, Size: f.Size}
 	})
 	_, err = db.write.NewInsert().Model(&rows).On("CONFLICT (layer_number, entry) DO NOTHING").Exec(ctx)
 	return conflict(err, "file of a layer")

@@ -87,21 +87,36 @@ func (db *DB) containing(column, text string) (condition string, args []any) {
 	if db.sqlite {
 		operator = "LIKE" // it does not tell A from a
 	}
-	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text) + "%"
-	return `? ? ? ESCAPE '\'`, []any{bun.Safe(column), bun.Safe(operator), pattern}
+	return `? ? ? ESCAPE '\'`, []any{bun.Safe(column), bun.Safe(operator), anywhere(text)}
 }
 
-// Contains tells whether a text has another in it, as lists that are searched
-// for a part of a name understand it: whatever the case of the letters a to z.
-func Contains(text, part string) bool {
-	fold := func(r rune) rune {
+// containsFolded is [DB.contains] for a column of folded texts, which is twice as
+// fast on PostgreSQL.
+func (db *DB) containsFolded(q *bun.SelectQuery, column, text string) *bun.SelectQuery {
+	if len(text) > maxName || strings.IndexByte(text, 0) >= 0 {
+		return q.Where("FALSE")
+	}
+	return q.Where(`? LIKE ? ESCAPE '\'`, bun.Safe(column), anywhere(folded(text)))
+}
+
+// anywhere returns a pattern for a text with anything around it.
+func anywhere(text string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text) + "%"
+}
+
+// folded returns a text with a to z for A to Z.
+func folded(text string) string {
+	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
 		}
 		return r
-	}
-	return strings.Contains(strings.Map(fold, text), strings.Map(fold, part))
+	}, text)
 }
+
+// Contains tells whether a text has another in it, as lists that are searched
+// for a part of a name understand it: whatever the case of the letters a to z.
+func Contains(text, part string) bool { return strings.Contains(folded(text), folded(part)) }
 
 // pairs returns numbers as the rows of a VALUES clause.
 func pairs(list [][2]int64) bun.Safe {

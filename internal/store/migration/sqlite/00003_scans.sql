@@ -78,7 +78,8 @@ CREATE TABLE layer_claims (
 );
 CREATE INDEX layer_claims_work ON layer_claims (work_id);
 
--- The files of layers that belong to no package, by their names.
+-- The files of layers that belong to no package, by their names: the last parts of
+-- their paths, with a to z for A to Z, as they are searched for.
 CREATE TABLE file_names (
     id   INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     name TEXT    NOT NULL
