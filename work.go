@@ -14,6 +14,7 @@ type Work struct {
 
 	Attempt  int    // counts the leases, and never goes back
 	Failures int    // leases that came to nothing
+	Lost     int    // of these: that ended without a word of the component, which may have died of the work
 	Owner    string // the component that holds or held the lease, ""
 	Deadline time.Time
 	// NotBefore is when it may be leased; later than Created after a failure.

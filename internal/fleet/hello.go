@@ -33,7 +33,7 @@ func (s *Service) Hello(ctx context.Context, of tidewaiter.Component, req protoc
 			return tx.UpdateComponent(ctx, c) // so that people see what is wrong with it
 		}
 		if req.Started {
-			if _, err := tx.ReleaseWorkOf(ctx, c.ID); err != nil {
+			if _, err := tx.ReleaseWorkOf(ctx, c.ID, s.o.Now()); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -70,19 +71,49 @@ func (s *Service) next(ctx context.Context, c tidewaiter.Component, kinds []tide
 		return nil, protocol.Errorf(protocol.ErrHelloRequired, tidewaiter.Conflict,
 			"the scan component does not have the key of its cluster; it has to say hello, and gets work once it has the key")
 	}
-	now := s.o.Now()
-	w, err := s.db.LeaseWork(ctx, cluster.ID, kinds, c.ID, now, now.Add(s.o.Lease), s.o.MaxAttempts)
-	if tidewaiter.KindOf(err) == tidewaiter.NotFound {
-		return nil, nil
+	// One that is given back makes room for the next.
+	for range maxGivenBack {
+		now := s.o.Now()
+		w, err := s.db.LeaseWork(ctx, cluster.ID, kinds, c.ID, now, now.Add(s.o.Lease), s.o.MaxAttempts)
+		if tidewaiter.KindOf(err) == tidewaiter.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, ended(ctx, err)
+		}
+		lease := tidewaiter.Lease{WorkID: w.ID, Owner: c.ID, Attempt: w.Attempt}
+		if ctx.Err() != nil {
+			// The component has gone while the lease was written: nobody would know.
+			return nil, s.Release(context.WithoutCancel(ctx), lease)
+		}
+		back, err := s.giveBack(ctx, w, lease, now)
+		if err != nil {
+			return nil, ended(ctx, err)
+		}
+		if !back {
+			return &w, nil
+		}
 	}
-	if err != nil {
-		return nil, ended(ctx, err)
+	return nil, nil
+}
+
+// maxGivenBack is how many scans are given back in a row before the component
+// is left waiting.
+const maxGivenBack = 8
+
+// giveBack gives a scan back that a component may have died of, if this one is
+// at such a scan already. Else what dies of one image takes the same others with
+// it each time, until they have failed as well.
+func (s *Service) giveBack(ctx context.Context, w tidewaiter.Work, l tidewaiter.Lease, now time.Time) (bool, error) {
+	if w.Kind != tidewaiter.ScanWork || w.Lost == 0 {
+		return false, nil
 	}
-	if ctx.Err() != nil {
-		// The component has gone while the lease was written: nobody would know.
-		return nil, s.Release(context.WithoutCancel(ctx), tidewaiter.Lease{WorkID: w.ID, Owner: c.ID, Attempt: w.Attempt})
+	crowded, err := s.db.HoldsSuspect(ctx, l, now)
+	if err != nil || !crowded {
+		return false, err
 	}
-	return &w, nil
+	later := now.Add(time.Second + rand.N(4*time.Second)) //nolint:gosec // chance, no secret
+	return true, lost(s.db.ReleaseWork(ctx, l, later, false))
 }
 
 // ended returns nil for an error that comes from the end of the request.

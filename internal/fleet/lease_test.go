@@ -254,3 +254,59 @@ func TestEachWorkOnce(t *testing.T) {
 		}
 	})
 }
+
+// A scan that a component may have died of is given to it alone, with none but
+// scans that are new beside it; and not at once.
+func TestSuspectsGoAlone(t *testing.T) {
+	each(t, func(w *world) {
+		ctx := w.Context()
+		one := w.enrolled("one")
+		none := func() {
+			w.Helper()
+			if got, err := one.ask(tidewaiter.ScanWork); got != nil || err != nil {
+				w.Errorf("it gets %+v, %v, want nothing", got, err)
+			}
+		}
+		died := map[string]bool{}
+		for i := range 3 {
+			w.queue(tidewaiter.ScanWork, fmt.Sprint(i))
+			got, _ := one.gets(tidewaiter.ScanWork)
+			died[got.ID] = true
+		}
+		started := func(r *protocol.HelloRequest) { r.Started = true }
+		one.hello(started)
+		none()
+		w.clock.Pass(3 * time.Second)
+		first, lease := one.gets(tidewaiter.ScanWork)
+		if !died[first.ID] || first.Lost != 1 || first.Failures != 1 {
+			w.Errorf("it gets %+v", first)
+		}
+		w.clock.Pass(10 * time.Second)
+		none()
+		w.queue(tidewaiter.ScanWork, "new")
+		if fresh, _ := one.gets(tidewaiter.ScanWork); died[fresh.ID] {
+			w.Errorf("it gets %+v", fresh)
+		}
+		w.ok(w.db.EndWork(ctx, lease, tidewaiter.WorkDone, "", tidewaiter.WorkProgress{}, w.clock.Now()))
+		w.clock.Pass(6 * time.Second)
+		second, _ := one.gets(tidewaiter.ScanWork)
+		if !died[second.ID] || second.ID == first.ID {
+			w.Errorf("it gets %+v", second)
+		}
+		// Others that run out of time count the same.
+		w.clock.Pass(61 * time.Second)
+		third, lease := one.gets(tidewaiter.ScanWork)
+		none()
+		if third.Lost == 0 {
+			w.Errorf("it gets %+v", third)
+		}
+		w.ok(w.db.EndWork(ctx, lease, tidewaiter.WorkDone, "", tidewaiter.WorkProgress{}, w.clock.Now()))
+		// Work that failed with a word is no suspect.
+		w.queue(tidewaiter.SyncWork, "r")
+		_, lease = one.gets()
+		w.ok(w.db.ReleaseWork(ctx, lease, w.clock.Now(), true))
+		if got, _ := one.gets(); got.Lost != 0 || got.Failures != 1 {
+			w.Errorf("it gets %+v", got)
+		}
+	})
+}

@@ -91,7 +91,7 @@ func (db *DB) TouchComponent(ctx context.Context, id string, seen time.Time) err
 // again. Errors: NotFound.
 func (db *DB) DeleteComponent(ctx context.Context, id string) error {
 	return db.Tx(ctx, func(tx *DB) error {
-		if _, err := tx.ReleaseWorkOf(ctx, id); err != nil {
+		if _, err := tx.ReleaseWorkOf(ctx, id, Now()); err != nil {
 			return err
 		}
 		r, err := tx.write.NewRaw("DELETE FROM components WHERE id = ?", id).Exec(ctx)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -24,6 +25,7 @@ type workRow struct {
 	State     tidewaiter.WorkState
 	Attempt   int
 	Failures  int
+	Lost      int
 	Owner     string
 	Deadline  int64
 	NotBefore int64
@@ -50,7 +52,7 @@ func (r workRow) noun() (tidewaiter.Work, error) {
 	}
 	return tidewaiter.Work{
 		ID: r.ID, ClusterID: r.ClusterID, Kind: r.Kind, Subject: r.Subject, State: r.State,
-		Attempt: r.Attempt, Failures: r.Failures, Owner: r.Owner,
+		Attempt: r.Attempt, Failures: r.Failures, Lost: r.Lost, Owner: r.Owner,
 		Deadline: optionalTime(r.Deadline), NotBefore: optionalTime(r.NotBefore), Stop: r.Stop,
 		Priority: r.Priority, Progress: p,
 		Created: fromMicros(r.Created), Finished: optionalTime(r.Finished), Failure: r.Failure,
@@ -100,7 +102,7 @@ func newWorkRow(w tidewaiter.Work) (workRow, error) {
 	progress, err := encodeProgress(w.Progress)
 	return workRow{
 		ID: w.ID, ClusterID: w.ClusterID, Kind: w.Kind, Subject: w.Subject, State: w.State,
-		Attempt: w.Attempt, Failures: w.Failures, Owner: w.Owner,
+		Attempt: w.Attempt, Failures: w.Failures, Lost: w.Lost, Owner: w.Owner,
 		Deadline: optionalMicros(w.Deadline), NotBefore: optionalMicros(w.NotBefore), Priority: w.Priority,
 		Stop: w.Stop, Progress: progress, Created: micros(w.Created), Finished: optionalMicros(w.Finished), Failure: w.Failure,
 	}, err
@@ -236,7 +238,8 @@ func (db *DB) leaseNext(ctx context.Context, next func(bun.IDB) *bun.SelectQuery
 	// With = and not IN, the query within is made once: else PostgreSQL may make
 	// it for each row, and lock another one each time.
 	err := db.write.NewRaw(`UPDATE work SET attempt = attempt + 1, owner = ?, deadline = ?,
-		failures = failures + CASE state WHEN 'leased' THEN 1 ELSE 0 END, state = 'leased'
+		failures = failures + CASE state WHEN 'leased' THEN 1 ELSE 0 END,
+		lost = lost + CASE state WHEN 'leased' THEN 1 ELSE 0 END, state = 'leased'
 		WHERE id = (?) RETURNING *`, owner, micros(deadline), q).Scan(ctx, &row)
 	if err != nil {
 		return tidewaiter.Work{}, notFound(err, "work") // or others were faster
@@ -308,10 +311,47 @@ func (db *DB) ReleaseWork(ctx context.Context, l tidewaiter.Lease, notBefore tim
 }
 
 // ReleaseWorkOf ends all leases of a component, as failures, and returns how
-// many they were.
-func (db *DB) ReleaseWorkOf(ctx context.Context, owner string) (int64, error) {
-	r, err := db.write.NewRaw("UPDATE work SET "+released+", failures = failures + 1 WHERE owner = ? AND state = 'leased'", micros(Now()), owner).Exec(ctx)
-	return affected(r, err, "work")
+// many they were. Scans come back after a while, the later the more often that
+// happened: they go behind the others, and not all at once.
+func (db *DB) ReleaseWorkOf(ctx context.Context, owner string, now time.Time) (int, error) {
+	n := 0
+	err := db.Tx(ctx, func(tx *DB) error {
+		var rows []workRow
+		err := tx.read.NewRaw("SELECT * FROM work WHERE owner = ? AND state = 'leased' ORDER BY id?", owner, tx.forUpdate()).Scan(ctx, &rows)
+		if err != nil {
+			return notFound(err, "work")
+		}
+		n = len(rows)
+		for _, w := range rows {
+			notBefore := w.NotBefore
+			if w.Kind == tidewaiter.ScanWork {
+				notBefore = micros(now.Add(apart(w.Lost)))
+			}
+			r, err := tx.write.NewRaw("UPDATE work SET "+released+", failures = failures + 1, lost = lost + 1, not_before = ? WHERE id = ?",
+				micros(now), notBefore, w.ID).Exec(ctx)
+			if err != nil {
+				return wrote(r, err, "work")
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// apart returns how long a scan waits whose component has died with it, after so
+// many other times: about 2, 4, 8 … seconds, by chance more or less.
+func apart(times int) time.Duration {
+	d := 2 * time.Second << min(times, 6)
+	return d/2 + rand.N(d) //nolint:gosec // chance, no secret
+}
+
+// HoldsSuspect tells whether a component holds the lease of a scan, but for one,
+// that another component, or itself, may have died of.
+func (db *DB) HoldsSuspect(ctx context.Context, but tidewaiter.Lease, now time.Time) (bool, error) {
+	var n int
+	err := db.write.NewRaw("SELECT COUNT(*) FROM work WHERE owner = ? AND state = 'leased' AND kind = ? AND lost > 0 AND deadline >= ? AND id <> ?",
+		but.Owner, tidewaiter.ScanWork, micros(now), but.WorkID).Scan(ctx, &n)
+	return n > 0, notFound(err, "work")
 }
 
 // CountLeased returns how much work of a kind is leased.

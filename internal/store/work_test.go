@@ -170,7 +170,7 @@ func TestWorkIsExhausted(t *testing.T) {
 			case 1:
 				must(t, db.ReleaseWork(ctx, leaseOf(w), now, true))
 			case 2:
-				n, err := db.ReleaseWorkOf(ctx, "x")
+				n, err := db.ReleaseWorkOf(ctx, "x", now)
 				if must(t, err); n != 1 {
 					t.Fatal(n)
 				}
@@ -234,7 +234,7 @@ func TestWorkIsStopped(t *testing.T) {
 		}
 		must(t, db.ReleaseWork(ctx, leaseOf(leased[0]), now, false))
 		state("released", tidewaiter.WorkStopped)
-		_, err := db.ReleaseWorkOf(ctx, "owner of dropped")
+		_, err := db.ReleaseWorkOf(ctx, "owner of dropped", now)
 		must(t, err)
 		state("dropped", tidewaiter.WorkStopped)
 		must(t, db.EndWork(ctx, leaseOf(leased[3]), tidewaiter.WorkStopped, "", tidewaiter.WorkProgress{}, now))

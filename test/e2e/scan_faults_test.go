@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Faults in the middle of a scan. Each wants every image to be scanned in the
@@ -363,6 +365,55 @@ func TestImageKillsComponent(t *testing.T) {
 	}
 	if status := a.statuses(t)[name+":v1"]; status != "failed: unknown_error" {
 		t.Errorf("the image is %s", status)
+	}
+	book := ledgerOf(t, a.server)
+	book.quiet(t)
+	book.consistent(t)
+	book.holds(t, want)
+}
+
+// The component dies of one image whatever else it is at, again and again. What
+// else it was at each time is scanned all the same.
+func TestImageKillsComponentAtWork(t *testing.T) {
+	t.Parallel()
+	a := startAttached(t)
+	want := newCargo()
+	poison, slow := npmLayer(t, "poison", "1.0.0", 1000), npmLayer(t, "slow", "1.0.0", 1000)
+	want.put(t, a.reg, scanRepository+"slow", "v1", imageOf(t, "amd64", slow), []string{"slow 1.0.0 0"})
+	a.reg.Push(t, scanRepository+"poison", "v1", imageOf(t, "amd64", poison))
+	a.sync(t, a.id)
+	of := func(layer v1.Layer) func(method, path string) bool { return ofLayer(layerDigest(t, layer)) }
+	asked := func(layer v1.Layer) int { return len(a.front.Seen("/blobs/" + layerDigest(t, layer))) }
+	both := func(method, path string) bool { return of(poison)(method, path) || of(slow)(method, path) }
+	task, g := a.holdScan(t, 0, both)
+	deaths, p, s := 0, 0, 0
+	for ended := false; !ended; {
+		if err := a.within(scanPatience, "further", func() bool {
+			ended = *a.scanTask(t, task).EndTime != 0
+			return ended || asked(poison) > p || asked(slow) > s
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // for what else is under way
+		dies := asked(poison) > p
+		p, s = asked(poison), asked(slow)
+		holds := both
+		if dies {
+			deaths++
+			a.component.Kill()
+		} else {
+			holds = of(poison) // what is slow comes to its end, alone
+		}
+		next := a.front.Hold(0, holds)
+		t.Cleanup(next.Open)
+		g.Open()
+		if g = next; dies {
+			a.component.Start(t)
+		}
+	}
+	ended := a.scanTask(t, task)
+	if *ended.SuccessNum != 1 || *ended.FailedNum != 1 || deaths != 5 {
+		t.Errorf("after %d deaths the scan has come to %s", deaths, progressOf(ended))
 	}
 	book := ledgerOf(t, a.server)
 	book.quiet(t)

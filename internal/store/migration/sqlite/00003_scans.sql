@@ -2,7 +2,9 @@
 
 -- +goose Up
 -- priority: lower goes first. Within it the work that is due for longest does.
+-- lost counts those of the failures that nobody reported.
 ALTER TABLE work ADD COLUMN priority BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE work ADD COLUMN lost BIGINT NOT NULL DEFAULT 0;
 DROP INDEX work_next;
 CREATE INDEX work_queued ON work (cluster_id, kind, priority, not_before, id) WHERE state = 'queued';
 CREATE INDEX work_leased ON work (cluster_id, kind, deadline) WHERE state = 'leased';
