@@ -95,6 +95,12 @@ func startRaid(t *testing.T, replicas int, args ...string) *raid {
 	first.awaitReady(t)
 	r.server = &server{process: first.process, bootstrap: first.bootstrap, Data: first.Data, URL: r.way.URL, Client: r.way.client()}
 	r.attach(t)
+	// The registry takes its time, so that layers are under way at any moment.
+	direct := r.front.to
+	r.front.To(func(ctx context.Context) (net.Conn, error) {
+		time.Sleep(rand.N(150 * time.Millisecond))
+		return direct(ctx)
+	})
 	r.steady = startComponent(t, r.way, r.cluster(t, r.way, "token", "office").Token)
 	r.process = r.steady.process // what lives as long as the test
 	r.awaitComponents(t, r.clusterID, 2)
@@ -200,8 +206,9 @@ func (r *raid) scanUnderKills(t *testing.T, kills int) {
 		r.kill(t)
 	}
 	killed := time.Since(started)
+	t.Logf("%d kills in %s: %s", kills, killed.Round(time.Second), progressOf(r.scanTask(t, task)))
 	ended := r.awaitScan(t, task, 5*time.Minute)
-	t.Logf("%d kills in %s, and the scan took %s: %s", kills, killed.Round(time.Second), time.Since(started).Round(time.Second), progressOf(ended))
+	t.Logf("the scan took %s: %s", time.Since(started).Round(time.Second), progressOf(ended))
 	for _, f := range *ended.FailedImages {
 		t.Errorf("%s failed: %s", *f.ImageName, *f.FailedReason)
 	}
