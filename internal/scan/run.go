@@ -211,6 +211,7 @@ func (s *Service) removeOld(ctx context.Context) error {
 		return err
 	}
 	for _, purge := range []func() (int64, error){
+		func() (int64, error) { return s.store.PurgeClaims(ctx) },
 		func() (int64, error) { return s.store.PurgePackages(ctx, 20) },
 		func() (int64, error) { return s.store.PurgeLayers(ctx, now.Add(-layerRetention), 20) },
 	} {

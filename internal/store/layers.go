@@ -97,6 +97,13 @@ func (db *DB) DropClaims(ctx context.Context, workID string) error {
 	return wrote(r, err, "claims of layers")
 }
 
+// PurgeClaims removes the claims of work that has ended without dropping them:
+// that was stopped while it waited to be taken up again. They count for nothing.
+func (db *DB) PurgeClaims(ctx context.Context) (int64, error) {
+	r, err := db.write.NewRaw("DELETE FROM layer_claims WHERE work_id IN (SELECT c.work_id FROM layer_claims AS c JOIN work AS w ON w.id = c.work_id WHERE w.state NOT IN ('queued', 'leased'))").Exec(ctx)
+	return affected(r, err, "claims of layers")
+}
+
 // LooseFile is a file of a layer that belongs to no package of it.
 type LooseFile struct {
 	Entry int // place among the layer's files

@@ -99,6 +99,27 @@ func TestClaimLayer(t *testing.T) {
 }
 
 // TestClaimLayerAtOnce has many pieces of work ask for the same layers at once.
+func TestPurgeClaims(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx, now := context.Background(), epoch()
+		newCluster(t, db, "c")
+		leased, queued, stopped := scanLease(t, db, "leased", now), scanLease(t, db, "queued", now.Add(-time.Hour)), scanLease(t, db, "stopped", now.Add(-2*time.Hour))
+		for n, l := range []tidewaiter.Lease{leased, queued, stopped} {
+			wantClaim(t, db, layerKey(n), "usual", l, now.Add(-2*time.Hour), store.LayerClaimed)
+			if l != leased {
+				must(t, db.ReleaseWork(ctx, l, now, false))
+			}
+		}
+		w, err := db.Work(ctx, "stopped")
+		must(t, err)
+		must(t, db.StopWork(ctx, w.Subject, now))
+		if n, err := db.PurgeClaims(ctx); n != 1 || err != nil {
+			t.Errorf("%d claims were removed, %v", n, err)
+		}
+		wantClaim(t, db, layerKey(0), "usual", tidewaiter.Lease{WorkID: "queued", Owner: "x", Attempt: 9}, now, store.LayerBusy)
+	})
+}
+
 func TestClaimLayerAtOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx, now := context.Background(), epoch()
