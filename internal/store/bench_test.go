@@ -115,7 +115,7 @@ func fillBench(b *testing.B, url string, registries, first, others int) {
 			SELECT ? + i, ?, 'sha256:' || lower(hex(randomblob(32))), 'application/vnd.oci.image.manifest.v1+json', 'image', '', lower(hex(randomblob(32))),
 				1000000 + abs(random()) % 1000000000, 'linux', 'amd64', '', '', 0, 0 FROM n`, images, manifests+1, number)
 		exec(`INSERT INTO images (registry_number, repository_id, tag, manifest_id, size, multi_arch, latest, updated, sync_id, gone,
-				scan_status, scan_failed_code, scanned, vulnerabilities, unsafe_settings, malicious_files, severity, facet)
+				scan_status, scan_failed_code, scanned, vulnerable, unsafe_settings, malicious_files, severity, facet)
 			SELECT registry_number, ? + (id - ?) / 20, CASE id % 20 WHEN 1 THEN 'latest' ELSE printf('v1.%d.%d', id % 20, (id / 20) % 50) END, id, size,
 				id % 20 = 3, id % 20 = 1, ? + (abs(random()) % 1000) * 86400000000, 's', CASE WHEN id % 10 = 7 THEN 5 ELSE 0 END,
 				CASE WHEN id % 2 = 0 THEN 'success' WHEN id % 100 = 1 THEN 'failed' ELSE 'unscan' END, '',

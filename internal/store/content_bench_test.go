@@ -211,7 +211,7 @@ func (f *filler) images(ctx context.Context) {
 		}
 	}))
 	f.ok(f.bulk.Rows(ctx, "images", "id, registry_number, repository_id, tag, manifest_id, size, multi_arch, latest, updated, sync_id, gone, "+
-		"scan_status, scan_failed_code, scanned, vulnerabilities, unsafe_settings, malicious_files, severity, facet", func(yield func([]any) bool) {
+		"scan_status, scan_failed_code, scanned, vulnerable, unsafe_settings, malicious_files, severity, facet", func(yield func([]any) bool) {
 		for id := int64(1); id <= contentImages; id++ {
 			at := benchEpoch().Add(time.Duration(id) * time.Second).UnixMicro()
 			if !yield([]any{id, f.registryOf(id), (id-1)/20 + 1, fmt.Sprintf("v1.%d", id%20), id, 100_000_000 + id, false, id%20 == 1, at, "s", 0, "success", "", at, 0, 0, 0, "Security", 0}) {

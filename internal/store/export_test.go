@@ -11,7 +11,7 @@ import (
 func (db *DB) SetScan(ctx context.Context, i tidewaiter.RegistryImage, s tidewaiter.ImageScan) error {
 	return db.Tx(ctx, func(tx *DB) error {
 		return tx.countImages(ctx, i.RepositoryID, func() error {
-			_, err := tx.write.NewRaw(`UPDATE images SET scan_status = ?, scan_failed_code = ?, scanned = ?, vulnerabilities = ?,
+			_, err := tx.write.NewRaw(`UPDATE images SET scan_status = ?, scan_failed_code = ?, scanned = ?, vulnerable = ?,
 				unsafe_settings = ?, malicious_files = ?, severity = ? WHERE id = ?`, s.Status, s.FailedCode, optionalMicros(s.Scanned),
 				s.Vulnerabilities, s.UnsafeSettings, s.MaliciousFiles, s.Severity, i.ID).Exec(ctx)
 			return err

@@ -38,7 +38,7 @@ const (
 // an index, even if all that it needs is in the index.)
 const facetSQL = `(CASE WHEN multi_arch THEN 1 ELSE 0 END
 	+ CASE WHEN latest THEN 2 ELSE 0 END
-	+ CASE WHEN vulnerabilities > 0 THEN 4 ELSE 0 END
+	+ CASE WHEN vulnerable > 0 THEN 4 ELSE 0 END
 	+ CASE WHEN unsafe_settings > 0 THEN 8 ELSE 0 END
 	+ CASE WHEN malicious_files > 0 THEN 16 ELSE 0 END
 	+ CASE WHEN scanned > 0 THEN 32 ELSE 0 END

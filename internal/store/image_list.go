@@ -426,7 +426,7 @@ func (i listedImage) noun(r listedRegistry, platforms []tidewaiter.PlatformImage
 		Updated: fromMicros(i.Updated), Synced: optionalTime(i.Synced), Gone: optionalTime(i.Gone),
 		Scan: tidewaiter.ImageScan{
 			Status: i.ScanStatus, FailedCode: i.ScanFailedCode, Scanned: optionalTime(i.Scanned),
-			Vulnerabilities: i.Vulnerabilities, UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
+			Vulnerabilities: i.Vulnerable, UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
 		},
 		ScanReason: i.ScanReason, Platforms: platforms,
 	}

@@ -21,25 +21,25 @@ type ImageTag struct {
 type imageRow struct {
 	bun.BaseModel `bun:"images,alias:images"`
 
-	ID              int64 `bun:",pk,autoincrement"`
-	RegistryNumber  int64
-	RepositoryID    int64
-	Tag             string
-	ManifestID      int64
-	Size            int64
-	MultiArch       bool
-	Latest          bool
-	Updated         int64
-	SyncID          string
-	Gone            int64
-	ScanStatus      string
-	ScanFailedCode  string
-	Scanned         int64
-	Vulnerabilities int
-	UnsafeSettings  int
-	MaliciousFiles  int
-	Severity        string
-	Facet           facet
+	ID             int64 `bun:",pk,autoincrement"`
+	RegistryNumber int64
+	RepositoryID   int64
+	Tag            string
+	ManifestID     int64
+	Size           int64
+	MultiArch      bool
+	Latest         bool
+	Updated        int64
+	SyncID         string
+	Gone           int64
+	ScanStatus     string
+	ScanFailedCode string
+	Scanned        int64
+	Vulnerable     int
+	UnsafeSettings int
+	MaliciousFiles int
+	Severity       string
+	Facet          facet
 }
 
 // PutImages adds tags to a repository, or writes what they stand for now; they
@@ -192,7 +192,7 @@ func (db *DB) upsertImages(ctx context.Context, rows []imageRow, updated string)
 	q := db.write.NewInsert().Model(&rows).On("CONFLICT (repository_id, tag) DO UPDATE").
 		Set("manifest_id = excluded.manifest_id, size = excluded.size, multi_arch = excluded.multi_arch, sync_id = excluded.sync_id, gone = 0").
 		Set("updated = " + updated)
-	for _, column := range []string{"scan_status", "scan_failed_code", "scanned", "vulnerabilities", "unsafe_settings", "malicious_files", "severity"} {
+	for _, column := range []string{"scan_status", "scan_failed_code", "scanned", "vulnerable", "unsafe_settings", "malicious_files", "severity"} {
 		q = q.Set("? = CASE WHEN images.manifest_id = excluded.manifest_id THEN images.? ELSE excluded.? END",
 			bun.Ident(column), bun.Ident(column), bun.Ident(column))
 	}

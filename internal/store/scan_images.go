@@ -115,7 +115,7 @@ func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, e
 	known := make(map[int64]scanRow, len(ids))
 	err := eachChunk(ids, func(chunk []int64) error {
 		// So that there is a row to hold.
-		r, err := db.write.NewRaw(`INSERT INTO scans (manifest_id, registry_number, work_id, status, failed_code, reason, extractors, scanned, vulnerabilities, unsafe_settings, malicious_files, severity)
+		r, err := db.write.NewRaw(`INSERT INTO scans (manifest_id, registry_number, work_id, status, failed_code, reason, extractors, scanned, vulnerable, unsafe_settings, malicious_files, severity)
 			SELECT id, registry_number, '', '', '', '', '', 0, 0, 0, 0, '' FROM manifests WHERE id IN (?) ORDER BY id ON CONFLICT (manifest_id) DO NOTHING`, bun.List(chunk)).Exec(ctx)
 		if err != nil && isForeignKey(err) {
 			return tidewaiter.Wrap(tidewaiter.Conflict, err, "an image was removed at the same moment")

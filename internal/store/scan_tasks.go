@@ -202,7 +202,7 @@ func (db *DB) countItems(ctx context.Context, items []itemOfTask, o tidewaiter.S
 		risky := 0
 		err := eachChunk(images, func(chunk []int64) error {
 			var n int
-			err := db.write.NewRaw("SELECT COUNT(*) FROM images WHERE id IN (?) AND vulnerabilities + unsafe_settings + malicious_files > 0", bun.List(chunk)).Scan(ctx, &n)
+			err := db.write.NewRaw("SELECT COUNT(*) FROM images WHERE id IN (?) AND vulnerable + unsafe_settings + malicious_files > 0", bun.List(chunk)).Scan(ctx, &n)
 			risky += n
 			return notFound(err, "images")
 		})

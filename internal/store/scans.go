@@ -19,18 +19,18 @@ import (
 type scanRow struct {
 	bun.BaseModel `bun:"scans,alias:scans"`
 
-	ManifestID      int64
-	RegistryNumber  int64
-	WorkID          string
-	Status          string
-	FailedCode      string
-	Reason          string
-	Extractors      string
-	Scanned         int64
-	Vulnerabilities int
-	UnsafeSettings  int
-	MaliciousFiles  int
-	Severity        string
+	ManifestID     int64
+	RegistryNumber int64
+	WorkID         string
+	Status         string
+	FailedCode     string
+	Reason         string
+	Extractors     string
+	Scanned        int64
+	Vulnerable     int
+	UnsafeSettings int
+	MaliciousFiles int
+	Severity       string
 }
 
 // ManifestOfWork returns the manifest that scan work is about.
@@ -158,7 +158,7 @@ func settledSQL() string {
 		WHEN w.state = 'leased' THEN 'scanning' WHEN w.state = 'queued' THEN 'waiting_for_scan' WHEN s.status = '' THEN 'unscan' ELSE s.status END
 		FROM scans AS s LEFT JOIN work AS w ON w.id = s.work_id AND NOT w.stop WHERE s.manifest_id = images.manifest_id), 'unscan')` +
 		settledColumn("scan_failed_code", "failed_code", "''") + settledColumn("scanned", "scanned", "0") +
-		settledColumn("vulnerabilities", "vulnerabilities", "0") + settledColumn("unsafe_settings", "unsafe_settings", "0") +
+		settledColumn("vulnerable", "vulnerable", "0") + settledColumn("unsafe_settings", "unsafe_settings", "0") +
 		settledColumn("malicious_files", "malicious_files", "0") + settledColumn("severity", "severity", "''")
 }
 
