@@ -177,6 +177,9 @@ func (db *DB) addCounts(ctx context.Context, registryNumber int64, changes map[f
 // facets and the counts right. Whatever changes an image does so within it, or sees to the
 // counts by itself. Errors: NotFound if the repository is not there.
 func (db *DB) countImages(ctx context.Context, repositoryID int64, f func() error) error {
+	if err := db.HoldFindings(ctx); err != nil {
+		return err
+	}
 	number, err := db.lockRepository(ctx, repositoryID)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,9 @@ func (db *DB) PurgeGone(ctx context.Context, before time.Time, limit int) (int64
 	} {
 		n := 0
 		err := db.Tx(ctx, func(tx *DB) (err error) {
+			if err := tx.HoldFindings(ctx); err != nil {
+				return err
+			}
 			n, err = purge(tx, ctx, micros(before), limit)
 			return err
 		})
@@ -159,6 +163,11 @@ func (db *DB) forgetResults(ctx context.Context, manifests []int64) error {
 	}
 	if err := db.addPackageCounts(ctx, changes); err != nil {
 		return err
+	}
+	for _, number := range slices.Sorted(maps.Keys(changes)) { // the order of locking
+		if err := db.uncountVulnerabilities(ctx, number, "manifest_id IN (?)", bun.List(manifests)); err != nil {
+			return err
+		}
 	}
 	r, err := db.write.NewRaw(`INSERT INTO dead_manifests (manifest_id) SELECT manifest_id FROM scan_results WHERE manifest_id IN (?)
 		ON CONFLICT (manifest_id) DO NOTHING`, bun.List(manifests)).Exec(ctx)

@@ -265,11 +265,17 @@ func (db *DB) SetNextSync(ctx context.Context, id string, from, to time.Time) er
 // and so does work about it: see [DB.StopWork]. Errors: NotFound.
 func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 	return db.Tx(ctx, func(tx *DB) error {
+		if err := tx.HoldFindings(ctx); err != nil {
+			return err
+		}
 		number, err := tx.lockNumber(ctx, id)
 		if err != nil {
 			return err
 		}
 		if err := tx.uncountSoftware(ctx, number); err != nil {
+			return err
+		}
+		if err := tx.uncountVulnerabilities(ctx, number, "registry_number = ?", number); err != nil {
 			return err
 		}
 		// Table by table, which is several times faster than row by row, as the
@@ -279,6 +285,7 @@ func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 			"DELETE FROM package_counts WHERE registry_number = ?",
 			"DELETE FROM hidden_files WHERE manifest_id IN (SELECT manifest_id FROM scan_results WHERE registry_number = ?)",
 			"DELETE FROM manifest_layers WHERE manifest_id IN (SELECT manifest_id FROM scan_results WHERE registry_number = ?)",
+			"DELETE FROM image_risks WHERE registry_number = ?",
 			"DELETE FROM scan_results WHERE registry_number = ?",
 			"DELETE FROM scans WHERE registry_number = ?",
 			"DELETE FROM images WHERE registry_number = ?",

@@ -154,23 +154,29 @@ func (db *DB) PutResult(ctx context.Context, r NewResult) error {
 		return err
 	}
 	return db.Tx(ctx, func(tx *DB) error {
+		if err := tx.HoldFindings(ctx); err != nil {
+			return err
+		}
 		// Nobody removes the manifest meanwhile, and counts what it held until then.
 		var number int64
 		if err := tx.write.NewRaw("SELECT registry_number FROM manifests WHERE id = ??", r.ManifestID, tx.forUpdate()).Scan(ctx, &number); err != nil {
 			return notFound(err, "manifest")
 		}
-		row := r.row(number, document)
-		if _, err := tx.write.NewRaw("DELETE FROM scan_results WHERE manifest_id = ?", r.ManifestID).Exec(ctx); err != nil {
-			return fmt.Errorf("write result: %w", err)
-		}
-		if _, err := tx.write.NewInsert().Model(&row).Exec(ctx); err != nil {
-			return conflict(err, "result of a scan")
-		}
-		if err := tx.putImageLayers(ctx, number, r); err != nil {
-			return err
-		}
-		return tx.setImagePackages(ctx, number, r.ManifestID, r.Packages)
+		return tx.countImage(ctx, number, r.ManifestID, r.Scanned, func() error { return tx.putResult(ctx, r.row(number, document), r) })
 	})
+}
+
+func (db *DB) putResult(ctx context.Context, row scanResultRow, r NewResult) error {
+	if _, err := db.write.NewRaw("DELETE FROM scan_results WHERE manifest_id = ?", r.ManifestID).Exec(ctx); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	if _, err := db.write.NewInsert().Model(&row).Exec(ctx); err != nil {
+		return conflict(err, "result of a scan")
+	}
+	if err := db.putImageLayers(ctx, row.RegistryNumber, r); err != nil {
+		return err
+	}
+	return db.setImagePackages(ctx, row.RegistryNumber, r.ManifestID, r.Packages)
 }
 
 type imageLayerRow struct {

@@ -175,6 +175,9 @@ func (db *DB) BeginScan(ctx context.Context, manifestID int64) error {
 // one that is wanted, and tells all tasks that wait for it. Work that nobody
 // wants any more changes nothing.
 func (db *DB) EndScan(ctx context.Context, workID string, manifestID int64, o tidewaiter.ScanOutcome, now time.Time) error {
+	if err := db.HoldFindings(ctx); err != nil {
+		return err
+	}
 	var row scanRow
 	err := db.write.NewRaw("SELECT * FROM scans WHERE manifest_id = ? AND work_id = ??", manifestID, workID, db.forUpdate()).Scan(ctx, &row)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -191,6 +194,9 @@ func (db *DB) EndScan(ctx context.Context, workID string, manifestID int64, o ti
 		status, o.Code, o.Reason, o.Extractors, micros(now), manifestID).Exec(ctx)
 	if err != nil {
 		return wrote(r, err, "scan")
+	}
+	if _, err := db.writeRisks(ctx, []int64{manifestID}); err != nil {
+		return err
 	}
 	if err := db.settleScans(ctx, []int64{manifestID}); err != nil {
 		return err
