@@ -163,6 +163,7 @@ func TestErrors(t *testing.T) {
 		{"bad escape in name", "/v5/p1/filter?wo%zzrd=a", "good", answer{400, "HSS.0001",
 			"Invalid parameter query: the name of parameter number 1 is not well formed; write % as %25 and ; as %3B"}},
 		{"not UTF-8", "/v5/p1/filter?word=%ff", "good", answer{400, "HSS.0001", "Invalid parameter word: its value is not UTF-8"}},
+		{"NUL", "/v5/p1/filter?word=a%00", "good", answer{400, "HSS.0001", "Invalid parameter word: its value has the character NUL, which nothing has in its name"}},
 		{"a million parameters", "/v5/p1/filter?" + strings.Repeat("a=&", 5000), "good", answer{400, "HSS.0001", "Invalid parameter query: parameter number 1 is not one of this operation, which takes kind, labels, limit, word; inside a value write & as %26 and # as %23"}},
 		{"many known", "/v5/p1/filter?" + strings.Repeat("labels=x&", 300), "good", answer{400, "HSS.0001", "Invalid parameter query: there are more than 200 parameters"}},
 		{"range", "/v5/p1/filter?word=a&limit=9", "good", answer{400, "HSS.0001", "Invalid parameter limit: expected number >= 10"}},

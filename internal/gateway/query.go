@@ -71,6 +71,9 @@ func checkPair(pair string, n int, op *Operation) (string, error) {
 	if !utf8.ValidString(value) {
 		return "", tidewaiter.InvalidField(name, "its value is not UTF-8")
 	}
+	if strings.IndexByte(value, 0) >= 0 {
+		return "", tidewaiter.InvalidField(name, "its value has the character NUL, which nothing has in its name")
+	}
 	return name, nil
 }
 
