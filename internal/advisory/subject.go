@@ -150,3 +150,28 @@ func goVersion(name, v string) string {
 	}
 	return v
 }
+
+// Subjects returns the names under which advisories may speak of a package:
+// whenever advisories about one of them change ([Changed]), what is known of
+// the package may.
+func Subjects(p tidewaiter.Package, release tidewaiter.Release) []PackageKey {
+	esm := strings.Contains(p.Version, "esm")
+	subjects, _ := subjectsOf(nil, &p, scopesOf(release, esm))
+	keys := make([]PackageKey, 0, len(subjects))
+	for _, s := range subjects {
+		keys = append(keys, PackageKey{Ecosystem: s.ecosystem, Name: s.name})
+	}
+	return keys
+}
+
+// Ecosystems returns the ecosystems, with their releases, that an index has
+// advisories about.
+func (x *Index) Ecosystems() map[string]bool {
+	known := make(map[string]bool)
+	if x != nil {
+		for e, n := range x.meta.Ecosystems {
+			known[e] = n > 0
+		}
+	}
+	return known
+}

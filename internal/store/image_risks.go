@@ -387,3 +387,30 @@ func (db *DB) uncountVulnerabilities(ctx context.Context, registryNumber int64, 
 	}
 	return db.addVulnerabilityCounts(ctx, deltas)
 }
+
+// CountNextImages counts up to limit images that were scanned before this
+// server knew of advisories, and returns how many it were.
+func (db *DB) CountNextImages(ctx context.Context, limit int, now time.Time) (int, error) {
+	n := 0
+	err := db.Tx(ctx, func(tx *DB) error {
+		n = 0
+		if err := tx.HoldFindings(ctx); err != nil {
+			return err
+		}
+		var rows []scanResultRow
+		err := tx.write.NewRaw(`SELECT r.manifest_id, r.registry_number, r.scanned FROM scan_results AS r LEFT JOIN image_risks AS i ON i.manifest_id = r.manifest_id
+			WHERE i.manifest_id IS NULL ORDER BY r.registry_number, r.manifest_id LIMIT ?`, limit).Scan(ctx, &rows)
+		if err != nil {
+			return notFound(err, "results of scans")
+		}
+		for _, r := range rows {
+			err := tx.countImage(ctx, r.RegistryNumber, r.ManifestID, fromMicros(r.Scanned), func() error { return nil })
+			if err != nil {
+				return err
+			}
+		}
+		n = len(rows)
+		return nil
+	})
+	return n, err
+}
