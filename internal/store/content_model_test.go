@@ -63,7 +63,7 @@ func newContentModel(t *rapid.T, db *store.DB) *contentModel {
 	}
 	for i, name := range contentNames() {
 		for v := range 1 + i%3 {
-			m.versions = append(m.versions, store.PackageVersion{Ecosystem: "Debian", Name: name, Version: fmt.Sprintf("1:%d", v), Type: []string{"deb", "npm"}[i%2]})
+			m.versions = append(m.versions, store.PackageVersion{Ecosystem: "Debian", Name: name, Version: fmt.Sprintf("1:%d", v), Type: []string{"deb", "npm"}[i%2], SourceName: id})
 		}
 	}
 	another := m.versions[0]
