@@ -80,6 +80,8 @@ var mayImport = map[string][]string{
 	"internal/advisory":         {"internal/advisory/version"},
 	"internal/advisory/osv":     {},
 	"internal/advisory/version": {},
+	"internal/advisory/vulns":   {},
+	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/store"},
 
 	// What the APIs stand on.
 	"internal/gateway":           {},

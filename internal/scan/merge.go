@@ -177,6 +177,9 @@ func (s *Service) name(ctx context.Context, n *store.NewResult, view overlay.Vie
 	versions := make([]store.PackageVersion, 0, len(view.Packages))
 	for _, p := range view.Packages {
 		named, release := n.System.Named(p.Package)
+		if s.findings != nil && named.Ecosystem != p.Ecosystem {
+			release = s.findings.ReleaseOf(n.System)
+		}
 		for _, text := range []*string{&named.Ecosystem, &named.Name, &named.Version, &named.SourceName, &named.SourceVersion,
 			&named.Architecture, &named.Type, &named.Namespace, &named.Path, &named.Extractor, &release} {
 			*text = stored(*text)
@@ -200,5 +203,8 @@ func (s *Service) name(ctx context.Context, n *store.NewResult, view overlay.Vie
 	for i, id := range ids {
 		n.Packages[i].ID = id
 	}
-	return nil
+	if s.findings == nil {
+		return nil
+	}
+	return s.findings.MatchPackages(ctx, ids)
 }

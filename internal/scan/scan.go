@@ -12,6 +12,7 @@
 package scan
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -46,9 +47,21 @@ type Options struct {
 	Extractors string
 	// EndOfLife returns when support of an operating system ends; nil knows none.
 	EndOfLife func(tidewaiter.System) (time.Time, bool)
-	Now       func() time.Time // nil for time.Now
-	Logger    *slog.Logger     // nil for silence
-	Interval  time.Duration    // between two looks of Run at what is due; 0 for 2 s
+	// Findings learns of packages before an image is said to hold them; nil for
+	// nobody.
+	Findings Findings
+	Now      func() time.Time // nil for time.Now
+	Logger   *slog.Logger     // nil for silence
+	Interval time.Duration    // between two looks of Run at what is due; 0 for 2 s
+}
+
+// Findings knows which vulnerabilities packages have.
+type Findings interface {
+	// ReleaseOf returns how a release of an operating system is kept with the
+	// versions of its packages.
+	ReleaseOf(tidewaiter.System) string
+	// MatchPackages finds out about versions of packages, by their ids.
+	MatchPackages(ctx context.Context, ids []int64) error
 }
 
 // Service scans images. Its methods may be called by several goroutines and by
@@ -61,6 +74,7 @@ type Service struct {
 	wake       func(string)
 	extractors string
 	endOfLife  func(tidewaiter.System) (time.Time, bool)
+	findings   Findings // or nil
 	clock      func() time.Time
 	log        *slog.Logger
 	interval   time.Duration
@@ -71,7 +85,7 @@ type Service struct {
 // New returns a service.
 func New(o Options) *Service {
 	s := &Service{
-		store: o.Store, wake: o.Wake, extractors: o.Extractors, endOfLife: o.EndOfLife, clock: o.Now, log: o.Logger, interval: o.Interval,
+		store: o.Store, wake: o.Wake, extractors: o.Extractors, endOfLife: o.EndOfLife, findings: o.Findings, clock: o.Now, log: o.Logger, interval: o.Interval,
 		merges: make(chan struct{}, mergesAtOnce), nudged: make(chan struct{}, 1),
 	}
 	if s.wake == nil {

@@ -17,7 +17,7 @@ import (
 type PackageVersion struct {
 	ID            int64
 	Ecosystem     string // as in OSV, without the suffix of a release
-	Release       string // of the distribution: what follows the colon in OSV's name of the ecosystem, or ""
+	Release       string // of the distribution, as package findings keeps it, or ""
 	Name          string
 	Version       string
 	SourceName    string
