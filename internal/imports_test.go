@@ -81,7 +81,8 @@ var mayImport = map[string][]string{
 	"internal/advisory/osv":     {},
 	"internal/advisory/version": {},
 	"internal/advisory/vulns":   {},
-	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/store"},
+	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store"},
+	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/store"},
 
 	// What the APIs stand on.
 	"internal/gateway":           {},

@@ -17,11 +17,13 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/eol"
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/jobs"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
@@ -32,6 +34,8 @@ type state struct {
 	identity  *identity.Service
 	fleet     *fleet.Service
 	inventory *inventory.Service
+	sets      *snapshots.Service
+	findings  *findings.Service
 	scans     *scan.Service
 	jobs      *jobs.Runner // nil for an admin command
 }
@@ -90,8 +94,12 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("inventory: %w", err), db.Close())
 	}
-	scans := scan.New(scan.Options{Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), EndOfLife: eol.Of, Logger: log})
-	return &state{db: db, identity: id, fleet: f, inventory: inv, scans: scans}, nil
+	sets := snapshots.New(snapshots.Options{Store: db, Folder: filepath.Join(c.Data, "advisories"), Logger: log})
+	found := findings.New(findings.Options{Store: db, Sets: sets, Logger: log})
+	scans := scan.New(scan.Options{
+		Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), EndOfLife: eol.Of, Findings: found, Logger: log,
+	})
+	return &state{db: db, identity: id, fleet: f, inventory: inv, sets: sets, findings: found, scans: scans}, nil
 }
 
 // Close closes what is open. The lock goes last: whoever gets it finds a
@@ -101,7 +109,7 @@ func (s *state) Close() error {
 	if s.jobs != nil {
 		err = s.jobs.Close()
 	}
-	err = errors.Join(err, s.db.Close())
+	err = errors.Join(err, s.sets.Close(), s.db.Close())
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Release())
 	}

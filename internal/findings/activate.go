@@ -7,28 +7,24 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
 // Activate brings a set of advisories into force, and with it all that follows
 // for packages and images, in one transaction: nobody sees half of it, and
-// after an error the set before is in force. number is the set's in the store, index what it
-// says.
-func (s *Service) Activate(ctx context.Context, number int64, index *advisory.Index) error {
-	for {
-		packages, images, err := s.CatchUp(ctx)
-		if err != nil {
-			return err
-		}
-		if packages+images == 0 {
-			break
-		}
+// after an error the set before is in force. Errors: Conflict if yet another
+// set is in force than the one that it is to follow.
+func (s *Service) Activate(ctx context.Context, to snapshots.Activation) error {
+	if err := s.CatchUpAll(ctx); err != nil {
+		return err
 	}
-	return s.retry(func() error { return s.activate(ctx, number, index) })
+	return s.activate(ctx, to)
 }
 
-func (s *Service) activate(ctx context.Context, number int64, index *advisory.Index) error {
+func (s *Service) activate(ctx context.Context, to snapshots.Activation) error {
 	start := time.Now()
 	before, generation, release, err := s.sets.InForce(ctx)
 	if err != nil {
@@ -39,7 +35,10 @@ func (s *Service) activate(ctx context.Context, number int64, index *advisory.In
 	if err != nil {
 		return err
 	}
-	a := &activation{before: before, after: index, all: state.Rules != advisory.Rules}
+	if generation != to.From {
+		return errFollows()
+	}
+	a := &activation{before: before, after: to.Index, all: state.Rules != advisory.Rules}
 	if err := a.compare(); err != nil {
 		return fmt.Errorf("compare advisories: %w", err)
 	}
@@ -58,26 +57,35 @@ func (s *Service) activate(ctx context.Context, number int64, index *advisory.In
 			return err
 		}
 		if state.Generation != generation {
-			return errMoved
+			return errFollows()
 		}
 		if err := a.match(ctx, tx); err != nil { // those that came meanwhile
 			return err
 		}
 		now := s.now()
-		if changes, counted, err = tx.ReplaceMatches(ctx, a.list(), number, now); err != nil {
+		if changes, counted, err = tx.ReplaceMatches(ctx, a.list(), to.Number, now); err != nil {
 			return err
 		}
-		if err := tx.PutFindingChange(ctx, store.NewFindingChange{Cause: store.CauseAdvisories, SetNumber: number, Created: now, Changes: changes, Images: counted.Images}); err != nil {
+		if err := tx.PutFindingChange(ctx, store.NewFindingChange{Cause: store.CauseAdvisories, SetNumber: to.Number, Created: now, Changes: changes, Images: counted.Images}); err != nil {
 			return err
 		}
-		return tx.SetAdvisoryState(ctx, generation, store.AdvisoryState{SetNumber: number, Rules: advisory.Rules, Activated: now})
+		if to.Within != nil {
+			if err := to.Within(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return tx.SetAdvisoryState(ctx, generation, store.AdvisoryState{SetNumber: to.Number, Rules: advisory.Rules, Activated: now})
 	})
 	if err != nil {
 		return err
 	}
-	s.log.InfoContext(ctx, "advisories are in force", "set", number, "packages", len(a.matches), "changes", len(changes),
+	s.log.InfoContext(ctx, "advisories are in force", "set", to.Number, "packages", len(a.matches), "changes", len(changes),
 		"vulnerabilities", counted.Vulnerabilities, "images", len(counted.Images), "took", time.Since(start))
 	return nil
+}
+
+func errFollows() error {
+	return tidewaiter.Errorf(tidewaiter.Conflict, "another set of advisories has come into force meanwhile; import these again")
 }
 
 // activation is the work on a set of advisories that is to come into force.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
@@ -102,9 +103,37 @@ func (s *Service) matchPackages(ctx context.Context, ids []int64) error {
 	})
 }
 
-// CatchUp matches the packages and counts the images that were there before
-// this server knew of advisories. It returns how many it were, of the former and the latter, 0 when nothing
-// is left to do. Each call takes some.
+// CatchUpAll matches the packages and counts the images that were there before
+// this server knew of advisories.
+func (s *Service) CatchUpAll(ctx context.Context) error {
+	for {
+		packages, images, err := s.CatchUp(ctx)
+		if err != nil {
+			return err
+		}
+		if packages+images == 0 {
+			return s.renew(ctx)
+		}
+	}
+}
+
+// renew matches all packages anew with the set in force, if that was done by
+// other rules than those of this program.
+func (s *Service) renew(ctx context.Context) error {
+	state, err := s.store.AdvisoryState(ctx)
+	if err != nil || state.SetNumber == 0 || state.Rules == advisory.Rules {
+		return err
+	}
+	index, generation, release, err := s.sets.InForce(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.activate(ctx, snapshots.Activation{Number: state.SetNumber, Index: index, From: generation})
+}
+
+// CatchUp is [Service.CatchUpAll] for some of them. It returns how many packages
+// and how many images it were, 0 when nothing is left.
 func (s *Service) CatchUp(ctx context.Context) (packages, images int, err error) {
 	err = s.retry(func() error {
 		packages, err = s.catchUpPackages(ctx)

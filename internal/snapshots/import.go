@@ -1,0 +1,362 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/advisory"
+	"github.com/tidewaiter/tidewaiter/internal/advisory/osv"
+	"github.com/tidewaiter/tidewaiter/internal/store"
+)
+
+// Activation is a set that is to come into force.
+type Activation struct {
+	Number int64
+	Index  *advisory.Index
+	From   int64 // the generation that it is to follow: after another one it fails with Conflict
+	// Within is called within the transaction that brings it into force.
+	Within func(ctx context.Context, tx *store.DB) error
+}
+
+// Activator brings a set into force with all that follows from it.
+type Activator interface {
+	Activate(ctx context.Context, a Activation) error
+}
+
+// Result says what an import has come to.
+type Result struct {
+	Set       store.AdvisorySet
+	Unchanged bool // it was in force already
+	Sources   []SourceResult
+}
+
+// SourceResult says what was read of a source.
+type SourceResult struct {
+	Location  string
+	Read      int
+	Refused   int
+	Refusals  []osv.Refusal // the first of them
+	Unchanged bool          // a URL that has nothing new
+}
+
+// Import reads advisories from files, folders and URLs, in the place of what was
+// imported from there before, and brings them into force together with those of
+// all other sources. What was in force is until it is done, and after an error.
+// Errors: NotFound, Invalid (a file that cannot be read), Conflict (they are
+// older than those in force; another import is under way).
+func (s *Service) Import(ctx context.Context, locations []string, to Activator) (Result, error) {
+	return s.change(ctx, to, func(c *change) error {
+		for _, l := range locations {
+			if err := c.take(ctx, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Update asks all sources that are URLs for what is new.
+func (s *Service) Update(ctx context.Context, to Activator) (Result, error) {
+	return s.change(ctx, to, func(c *change) error {
+		var errs []error
+		for _, l := range slices.Sorted(maps.Keys(c.sources)) {
+			if !isURL(l) {
+				continue
+			}
+			if err := c.take(ctx, l); err != nil { // the others go on
+				errs = append(errs, fmt.Errorf("%s: %w", shown(l), err))
+			}
+		}
+		if len(errs) > 0 && len(c.result.Sources) == 0 {
+			return errors.Join(errs...)
+		}
+		for _, err := range errs {
+			s.log.WarnContext(ctx, "a source of advisories could not be updated", "error", err)
+		}
+		return nil
+	})
+}
+
+// Forget gives up a source: what only it said is no longer said.
+func (s *Service) Forget(ctx context.Context, location string, to Activator) (Result, error) {
+	return s.change(ctx, to, func(c *change) error {
+		location, err := canonical(location)
+		if err != nil {
+			return err
+		}
+		if _, ok := c.sources[location]; !ok {
+			return tidewaiter.Errorf(tidewaiter.NotFound, "nothing was imported from there; look at the list of sources")
+		}
+		delete(c.sources, location)
+		c.anyAge = true
+		return nil
+	})
+}
+
+// change is the work on another set.
+type change struct {
+	s       *Service
+	sources map[string]store.AdvisorySource
+	anyAge  bool // the set may be older than the one in force
+	result  Result
+}
+
+// keptSets is how many sets are kept, to go back to.
+const keptSets = 3
+
+func (s *Service) change(ctx context.Context, to Activator, do func(*change) error) (result Result, err error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err := s.sweep(); err != nil {
+		return Result{}, err
+	}
+	state, err := s.store.AdvisoryState(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	list, err := s.store.AdvisorySources(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	c := &change{s: s, sources: make(map[string]store.AdvisorySource, len(list))}
+	for _, src := range list {
+		c.sources[src.Location] = src
+	}
+	if err := do(c); err != nil {
+		return Result{}, err
+	}
+	built, err := c.build(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: built.Meta.Newest, Advisories: built.Meta.Advisories, Created: s.now()}
+	if err := c.checkAge(ctx, state); err != nil {
+		return Result{}, err
+	}
+	within := func(ctx context.Context, tx *store.DB) error {
+		return tx.ReplaceAdvisorySources(ctx, slices.Collect(maps.Values(c.sources)))
+	}
+	if built.Digest == state.Digest {
+		c.result.Set.Number, c.result.Unchanged = state.SetNumber, true
+		return c.result, s.store.Tx(ctx, func(tx *store.DB) error { return within(ctx, tx) })
+	}
+	if c.result.Set.Number, err = s.activate(ctx, to, c.result.Set, state.Generation, within); err != nil {
+		return Result{}, err
+	}
+	return c.result, s.prune(ctx)
+}
+
+// activate brings a set into force whose file is in the folder.
+func (s *Service) activate(ctx context.Context, to Activator, set store.AdvisorySet, from int64, within func(context.Context, *store.DB) error) (int64, error) {
+	path := filepath.Join(s.folder, advisory.FileName(set.Digest))
+	index, err := advisory.Open(path, set.Digest)
+	if err != nil {
+		return 0, err
+	}
+	defer index.Close() //nolint:errcheck // it was read only
+	if err := s.shareFile(ctx, set.Digest, path); err != nil {
+		return 0, err
+	}
+	number, err := s.store.PutAdvisorySet(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	return number, to.Activate(ctx, Activation{Number: number, Index: index, From: from, Within: within})
+}
+
+// checkAge refuses what is older than what is in force.
+func (c *change) checkAge(ctx context.Context, state store.AdvisoryState) error {
+	if c.anyAge || state.SetNumber == 0 {
+		return nil
+	}
+	sets, err := c.s.store.AdvisorySets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if set.Number == state.SetNumber && c.result.Set.Newest.Before(set.Newest) {
+			return tidewaiter.Errorf(tidewaiter.Conflict, "these advisories are older than those in force: the newest is of %s, and in force is one of %s; to go back, use rollback",
+				date(c.result.Set.Newest), date(set.Newest))
+		}
+	}
+	return nil
+}
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// take reads a source, and keeps a file of it.
+func (c *change) take(ctx context.Context, location string) error {
+	location, err := canonical(location)
+	if err != nil {
+		return err
+	}
+	before, known := c.sources[location]
+	src := store.AdvisorySource{Location: location, Imported: c.s.now()}
+	if isURL(location) {
+		etag := ""
+		if known {
+			if _, err := c.s.sourceFile(ctx, before.Digest); err == nil {
+				etag = before.ETag
+			}
+		}
+		got, err := c.s.download(ctx, location, etag)
+		if err != nil {
+			return err
+		}
+		if got.unchanged {
+			c.result.Sources = append(c.result.Sources, SourceResult{Location: shown(location), Unchanged: true, Read: before.Advisories})
+			return nil
+		}
+		src.Digest, src.ETag = got.digest, got.etag
+	} else if src.Digest, err = c.s.keepPath(ctx, location); err != nil {
+		return err
+	}
+	// It is read once by itself, to know what it is before anything is built from it.
+	path := c.s.sourcePath(src.Digest)
+	report, err := osv.Read(ctx, path, osv.Limits{}, func(a tidewaiter.Advisory) error {
+		if a.Modified.After(src.Newest) {
+			src.Newest = a.Modified
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", shown(location), err)
+	}
+	src.Advisories, src.Refused = report.Read, report.Refused
+	if report.Read == 0 {
+		return tidewaiter.Errorf(tidewaiter.Invalid, "%s: there are no advisories in OSV format in it%s", shown(location), firstRefusal(report))
+	}
+	if known && src.Newest.Before(before.Newest) {
+		return tidewaiter.Errorf(tidewaiter.Conflict, "%s: it is older than what was imported from there: its newest advisory is of %s, and was of %s", shown(location), date(src.Newest), date(before.Newest))
+	}
+	if err := c.s.shareFile(ctx, src.Digest, path); err != nil {
+		return err
+	}
+	c.sources[location] = src
+	c.result.Sources = append(c.result.Sources, SourceResult{Location: shown(location), Read: report.Read, Refused: report.Refused, Refusals: report.Refusals})
+	return nil
+}
+
+func firstRefusal(r osv.Report) string {
+	if len(r.Refusals) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d could not be used; the first: %s)", r.Refused, r.Refusals[0].Err)
+}
+
+// build compiles the advisories of all sources.
+func (c *change) build(ctx context.Context) (built advisory.Built, err error) {
+	b := advisory.NewBuilder(c.s.folder)
+	defer func() { err = errors.Join(err, b.Close()) }()
+	for _, l := range slices.Sorted(maps.Keys(c.sources)) {
+		path, err := c.s.sourceFile(ctx, c.sources[l].Digest)
+		if err != nil {
+			return built, fmt.Errorf("%s: %w", shown(l), err)
+		}
+		if _, err := osv.Read(ctx, path, osv.Limits{}, b.Add); err != nil {
+			return built, fmt.Errorf("%s: %w", shown(l), err)
+		}
+	}
+	return b.Finish(ctx)
+}
+
+// canonical returns a location as it is kept: a URL, or an absolute path.
+func canonical(location string) (string, error) {
+	if isURL(location) {
+		return location, checkURL(location)
+	}
+	if location == "" || strings.ContainsAny(location, "\x00\n\r") {
+		return "", tidewaiter.InvalidField("source", "it is no path and no URL")
+	}
+	path, err := filepath.Abs(location)
+	if err != nil {
+		return "", fmt.Errorf("find %q: %w", location, err)
+	}
+	return path, nil
+}
+
+// sweep removes what an import left behind that was killed.
+func (s *Service) sweep() error {
+	err := advisory.Sweep(s.folder)
+	for _, folder := range []string{s.folder, filepath.Join(s.folder, sourcesFolder)} {
+		left, gerr := filepath.Glob(filepath.Join(folder, partPattern))
+		err = errors.Join(err, gerr)
+		for _, path := range left {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
+}
+
+// prune removes the files of sets and sources that are not kept any more.
+func (s *Service) prune(ctx context.Context) error {
+	state, err := s.store.AdvisoryState(ctx)
+	if err != nil {
+		return err
+	}
+	sets, err := s.store.AdvisorySets(ctx)
+	if err != nil {
+		return err
+	}
+	sources, err := s.store.AdvisorySources(ctx)
+	if err != nil {
+		return err
+	}
+	kept := map[string]bool{"lock": true, sourcesFolder: true}
+	for i, set := range sets {
+		if i < keptSets || set.Number == state.SetNumber {
+			kept[advisory.FileName(set.Digest)] = true
+			continue
+		}
+		if err := s.store.DeleteAdvisorySet(ctx, set); err != nil {
+			return err
+		}
+	}
+	keptSources := make(map[string]bool, len(sources))
+	shared := make(map[tidewaiter.Digest]bool)
+	for _, src := range sources {
+		keptSources[sourceName(src.Digest)], shared[src.Digest] = true, true
+	}
+	for _, set := range sets {
+		shared[set.Digest] = true // the removed are gone already
+	}
+	files, err := s.store.SharedFiles(ctx)
+	if err != nil {
+		return err
+	}
+	for _, digest := range files {
+		if !shared[digest] {
+			if err := s.store.DeleteFile(ctx, digest); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(removeOthers(s.folder, kept), removeOthers(filepath.Join(s.folder, sourcesFolder), keptSources))
+}
+
+// removeOthers removes the files of a folder that are not to be kept. One that is
+// open stays readable for whoever has it open.
+func removeOthers(folder string, kept map[string]bool) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return fmt.Errorf("look for old advisories: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !kept[e.Name()] {
+			errs = append(errs, os.Remove(filepath.Join(folder, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
