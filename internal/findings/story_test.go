@@ -61,8 +61,7 @@ func TestStory(t *testing.T) {
 		if _, err := w.sets.Forget(ctx, second, w.findings); err != nil {
 			t.Fatal(err)
 		}
-		want["app"] = risk(1, tidewaiter.RankMedium, tidewaiter.RankUnknown)
-		w.want(want)
+		w.want(map[string]tidewaiter.Risk{"app": risk(1, tidewaiter.RankCritical), "other": risk(0, tidewaiter.RankCritical), "empty": {}})
 
 		_, err = w.sets.Forget(ctx, second, w.findings)
 		w.wantKind(err, tidewaiter.NotFound)
@@ -70,7 +69,7 @@ func TestStory(t *testing.T) {
 		w.wantKind(err, tidewaiter.NotFound)
 		st, err := w.sets.Status(ctx)
 		w.ok(err)
-		if len(st.Sets) > 4 || len(st.Sources) != 1 || st.Meta.Advisories != 2 || st.State.Generation != 5 {
+		if len(st.Sets) > 4 || len(st.Sources) != 1 || st.Meta.Advisories != 1 || st.State.Generation != 5 {
 			t.Errorf("got %+v", st)
 		}
 	})

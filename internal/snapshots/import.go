@@ -109,6 +109,14 @@ type change struct {
 	result  Result
 }
 
+func (c *change) list() []store.AdvisorySource {
+	list := make([]store.AdvisorySource, 0, len(c.sources))
+	for _, l := range slices.Sorted(maps.Keys(c.sources)) {
+		list = append(list, c.sources[l])
+	}
+	return list
+}
+
 // keptSets is how many sets are kept, to go back to.
 const keptSets = 3
 
@@ -140,12 +148,12 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err != nil {
 		return Result{}, err
 	}
-	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: built.Meta.Newest, Advisories: built.Meta.Advisories, Created: s.now()}
+	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: built.Meta.Newest, Advisories: built.Meta.Advisories, Created: s.now(), Sources: c.list()}
 	if err := c.checkAge(ctx, state); err != nil {
 		return Result{}, err
 	}
 	within := func(ctx context.Context, tx *store.DB) error {
-		return tx.ReplaceAdvisorySources(ctx, slices.Collect(maps.Values(c.sources)))
+		return tx.ReplaceAdvisorySources(ctx, c.list())
 	}
 	if built.Digest == state.Digest {
 		c.result.Set.Number, c.result.Unchanged = state.SetNumber, true
@@ -314,9 +322,11 @@ func (s *Service) prune(ctx context.Context) error {
 		return err
 	}
 	kept := map[string]bool{"lock": true, sourcesFolder: true}
+	shared := make(map[tidewaiter.Digest]bool)
 	for i, set := range sets {
 		if i < keptSets || set.Number == state.SetNumber {
-			kept[advisory.FileName(set.Digest)] = true
+			kept[advisory.FileName(set.Digest)], shared[set.Digest] = true, true
+			sources = append(sources, set.Sources...)
 			continue
 		}
 		if err := s.store.DeleteAdvisorySet(ctx, set); err != nil {
@@ -324,12 +334,8 @@ func (s *Service) prune(ctx context.Context) error {
 		}
 	}
 	keptSources := make(map[string]bool, len(sources))
-	shared := make(map[tidewaiter.Digest]bool)
 	for _, src := range sources {
 		keptSources[sourceName(src.Digest)], shared[src.Digest] = true, true
-	}
-	for _, set := range sets {
-		shared[set.Digest] = true // the removed are gone already
 	}
 	files, err := s.store.SharedFiles(ctx)
 	if err != nil {

@@ -41,9 +41,8 @@ func (s *Service) Status(ctx context.Context) (st Status, err error) {
 	return st, nil
 }
 
-// Rollback brings an earlier set into force: the one with that digest, or with
-// "" the one before. The next import compiles all sources as they are, and
-// brings the newest back. Errors: NotFound.
+// Rollback brings an earlier set into force, with its sources: the one with that
+// digest, or with "" the one before. Errors: NotFound.
 func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Activator) (set store.AdvisorySet, err error) {
 	unlock, err := s.lock()
 	if err != nil {
@@ -76,6 +75,8 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 			return set, err
 		}
 	}
-	_, err = s.activate(ctx, to, set, state.Generation, func(context.Context, *store.DB) error { return nil })
+	_, err = s.activate(ctx, to, set, state.Generation, func(ctx context.Context, tx *store.DB) error {
+		return tx.ReplaceAdvisorySources(ctx, set.Sources)
+	})
 	return set, err
 }

@@ -19,6 +19,7 @@ type AdvisorySet struct {
 	Newest     time.Time // when the newest of its advisories was changed
 	Advisories int
 	Created    time.Time
+	Sources    []AdvisorySource // that it was compiled from
 }
 
 type advisorySetRow struct {
@@ -33,18 +34,31 @@ type advisorySetRow struct {
 	Document   string
 }
 
-func (r advisorySetRow) noun() AdvisorySet {
-	return AdvisorySet{
-		Number: r.Number, Digest: r.Digest, Size: r.Size, Newest: optionalTime(r.Newest), Advisories: r.Advisories, Created: fromMicros(r.Created),
+// setDocument is what of a set no query asks for, as JSON.
+type setDocument struct {
+	Sources []AdvisorySource `json:"sources"`
+}
+
+func (r advisorySetRow) noun() (AdvisorySet, error) {
+	var d setDocument
+	if err := json.Unmarshal([]byte(r.Document), &d); err != nil {
+		return AdvisorySet{}, fmt.Errorf("read set of advisories: %w", err)
 	}
+	return AdvisorySet{
+		Number: r.Number, Digest: r.Digest, Size: r.Size, Newest: optionalTime(r.Newest), Advisories: r.Advisories, Created: fromMicros(r.Created), Sources: d.Sources,
+	}, nil
 }
 
 // PutAdvisorySet notes that there is a set, and returns its number.
 func (db *DB) PutAdvisorySet(ctx context.Context, s AdvisorySet) (int64, error) {
-	row := advisorySetRow{
-		Digest: s.Digest, Size: s.Size, Newest: optionalMicros(s.Newest), Advisories: s.Advisories, Created: micros(s.Created), Document: "{}",
+	text, err := json.Marshal(setDocument{s.Sources})
+	if err != nil {
+		return 0, fmt.Errorf("write set of advisories: %w", err)
 	}
-	r, err := db.write.NewInsert().Model(&row).On("CONFLICT (digest) DO NOTHING").Returning("NULL").Exec(ctx)
+	row := advisorySetRow{
+		Digest: s.Digest, Size: s.Size, Newest: optionalMicros(s.Newest), Advisories: s.Advisories, Created: micros(s.Created), Document: string(text),
+	}
+	r, err := db.write.NewInsert().Model(&row).On("CONFLICT (digest) DO UPDATE SET document = excluded.document").Returning("NULL").Exec(ctx)
 	if err != nil {
 		return 0, wrote(r, err, "set of advisories")
 	}
@@ -56,8 +70,18 @@ func (db *DB) PutAdvisorySet(ctx context.Context, s AdvisorySet) (int64, error) 
 // AdvisorySets returns the sets that there are, the newest first.
 func (db *DB) AdvisorySets(ctx context.Context) ([]AdvisorySet, error) {
 	var rows []advisorySetRow
-	err := db.read.NewSelect().Model(&rows).Order("number DESC").Scan(ctx)
-	return nouns(rows, advisorySetRow.noun), notFound(err, "sets of advisories")
+	if err := db.read.NewSelect().Model(&rows).Order("number DESC").Scan(ctx); err != nil {
+		return nil, notFound(err, "sets of advisories")
+	}
+	list := make([]AdvisorySet, 0, len(rows))
+	for _, r := range rows {
+		set, err := r.noun()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, set)
+	}
+	return list, nil
 }
 
 // DeleteAdvisorySet forgets a set, with its file if it is in the database.
@@ -96,7 +120,8 @@ type sourceDocument struct {
 	ETag       string `json:"etag,omitempty"`
 }
 
-// AdvisorySources returns where the set in force comes from, by location.
+// AdvisorySources returns what the next set is going to be compiled from, but
+// for what is imported anew: by location.
 func (db *DB) AdvisorySources(ctx context.Context) ([]AdvisorySource, error) {
 	var rows []advisorySourceRow
 	if err := db.read.NewSelect().Model(&rows).Order("location").Scan(ctx); err != nil {
