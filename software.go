@@ -7,6 +7,9 @@ type Software struct {
 	Name    string // as OSV has it: with the group of Maven, the scope of npm
 	Version string // as its ecosystem writes it, with an epoch where there is one
 	Type    string // the purl type: deb, apk, rpm, pypi, npm, golang, maven, …
+	// Vulnerabilities is how many it has that nobody has handled in the image, or
+	// in one of the images, in question.
+	Vulnerabilities int
 }
 
 // InstalledSoftware is software in an image of one platform.

@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"test/vulndb":                {},
 
 	// The APIs.
-	"internal/hssapi":       {"internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/scan", "internal/store"},
+	"internal/hssapi":       {"internal/findings", "internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/scan", "internal/store"},
 	"internal/iamapi":       {"internal/gateway", "internal/identity"},
 	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd"},
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},

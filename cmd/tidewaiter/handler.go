@@ -41,7 +41,7 @@ func newHandler(c *Config, endpoint string, s *state, log *slog.Logger, metrics 
 
 	api := g.NewAPI(tidewaiter.Version)
 	described := describeComponent(c, endpoint, bundle)
-	hssapi.Register(api, hssapi.Options{Component: described, Fleet: s.fleet, Inventory: s.inventory, Scans: s.scans})
+	hssapi.Register(api, hssapi.Options{Component: described, Fleet: s.fleet, Inventory: s.inventory, Scans: s.scans, Findings: s.findings})
 	iamapi.Register(api, iamapi.Options{Identity: s.identity, Endpoint: endpoint})
 	adminapi.Register(api, s.adminOptions(endpoint, described))
 	components := componentapi.New(componentapi.Options{Fleet: s.fleet, Inventory: s.inventory, Scans: s.scans})

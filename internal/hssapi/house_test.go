@@ -20,6 +20,7 @@ import (
 	hss "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
@@ -28,6 +29,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/seal"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
@@ -46,6 +48,8 @@ type house struct {
 	fleet     *fleet.Service
 	inventory *inventory.Service
 	scans     *scan.Service
+	sets      *snapshots.Service
+	findings  *findings.Service
 	url       string
 	boot      identity.Bootstrap
 	root      *tidewaiter.Caller
@@ -78,12 +82,15 @@ func newHouse(t *testing.T) *house {
 	h.inventory, err = inventory.New(inventory.Options{Store: db, Wake: h.fleet.Wake, Location: time.UTC, SyncAt: "off", Logger: log})
 	h.must(err)
 
-	h.scans = scan.New(scan.Options{Store: db, Wake: h.fleet.Wake, Extractors: extractors, Now: now, Logger: log})
+	h.sets = snapshots.New(snapshots.Options{Store: db, Folder: t.TempDir(), Logger: log})
+	t.Cleanup(func() { h.must(h.sets.Close()) })
+	h.findings = findings.New(findings.Options{Store: db, Sets: h.sets, Logger: log, Now: now})
+	h.scans = scan.New(scan.Options{Store: db, Wake: h.fleet.Wake, Extractors: extractors, Findings: h.findings, Now: now, Logger: log})
 
 	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: log})
 	h.must(err)
 	api := g.NewAPI("test")
-	hssapi.Register(api, hssapi.Options{Fleet: h.fleet, Inventory: h.inventory, Scans: h.scans, Component: hssapi.Component{
+	hssapi.Register(api, hssapi.Options{Fleet: h.fleet, Inventory: h.inventory, Scans: h.scans, Findings: h.findings, Component: hssapi.Component{
 		Image: "scan-component", Version: "1.2.3", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
 		Digest: "sha256:" + strings.Repeat("0", 64),
 	}})

@@ -52,7 +52,7 @@ type ImageAppsInfo struct {
 	AppName    string `json:"app_name" doc:"With the group of Maven (group:artifact) and the scope of npm. A name longer than the contract's 64 characters is not cut."`
 	AppType    string `json:"app_type" doc:"deb, rpm, apk, conda; python, nodejs, go, java, dotnet, ruby, php, rust, perl, r; else the type of the package URL."`
 	AppVersion string `json:"app_version" doc:"As the package manager writes it, with the epoch where there is one."`
-	VulNum     int32  `json:"vul_num" doc:"0: this release looks for no vulnerabilities yet."`
+	VulNum     int32  `json:"vul_num" doc:"Vulnerabilities that nobody has handled."`
 }
 
 type listImageAppsInput struct {
@@ -85,7 +85,7 @@ func (s *server) listImageApps(ctx context.Context, in *listImageAppsInput) (*li
 	out := &listImageAppsOutput{}
 	out.Body.TotalNum = count32(total)
 	out.Body.DataList = wireAll(found, func(p tidewaiter.Software) ImageAppsInfo {
-		return ImageAppsInfo{AppName: p.Name, AppType: appType(p.Type), AppVersion: p.Version}
+		return ImageAppsInfo{AppName: p.Name, AppType: appType(p.Type), AppVersion: p.Version, VulNum: count32(p.Vulnerabilities)}
 	})
 	return out, nil
 }
@@ -95,7 +95,7 @@ type ImageAppResponseInfo struct {
 	AppName        string `json:"app_name" doc:"As in ListImageApps; not cut to the contract's 128 characters, here and below."`
 	AppType        string `json:"app_type" doc:"As in ListImageApps."`
 	AppVersion     string `json:"app_version" doc:"As the package manager writes it."`
-	VulNum         int32  `json:"vul_num" doc:"0: this release looks for no vulnerabilities yet."`
+	VulNum         int32  `json:"vul_num" doc:"Vulnerabilities that nobody has handled."`
 	AppPath        string `json:"app_path" doc:"The file that says that the software is there; what is in an archive stands behind !/."`
 	LayerDigest    string `json:"layer_digest" doc:"The layer from which on the software is there, as in the registry."`
 	IsCompliant    bool   `json:"is_compliant" doc:"true: this release has no rules for what software may not be used."`
@@ -139,7 +139,7 @@ func (s *server) listGlobalImageApps(ctx context.Context, in *listGlobalImageApp
 	out.Body.TotalNum = count32(total)
 	out.Body.DataList = wireAll(found, func(p tidewaiter.InstalledSoftware) ImageAppResponseInfo {
 		return ImageAppResponseInfo{
-			AppName: p.Name, AppType: appType(p.Type), AppVersion: p.Version, AppPath: p.Path, LayerDigest: string(p.Layer), IsCompliant: true,
+			AppName: p.Name, AppType: appType(p.Type), AppVersion: p.Version, VulNum: count32(p.Vulnerabilities), AppPath: p.Path, LayerDigest: string(p.Layer), IsCompliant: true,
 			LatestScanTime: milliseconds(p.Image.Scanned), ImageType: string(p.Image.RegistryType),
 			Namespace: p.Image.Namespace, ImageName: p.Image.Name, ImageVersion: p.Image.Tag, ImageID: p.Image.ImageID,
 		}

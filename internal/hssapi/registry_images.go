@@ -184,8 +184,8 @@ type listRegistryImagesInput struct {
 	EndLatestSyncTime     Optional[int64] `query:"end_latest_sync_time" minimum:"0" maximum:"9223372036854775807" doc:"Milliseconds."`
 	HasMaliciousFile      Optional[bool]  `query:"has_malicious_file"`
 	HasUnsafeSetting      Optional[bool]  `query:"has_unsafe_setting"`
-	HasVul                Optional[bool]  `query:"has_vul"`
-	Risky                 Optional[bool]  `query:"risky"`
+	HasVul                Optional[bool]  `query:"has_vul" doc:"false: only images that were scanned to their end, and of which it is known that they have none."`
+	Risky                 Optional[bool]  `query:"risky" doc:"false: as has_vul."`
 	InstanceID            string          `query:"instance_id" minLength:"0" maxLength:"128" doc:"Only images of SWR enterprise edition have one."`
 	InstanceName          string          `query:"instance_name" minLength:"0" maxLength:"128" doc:"Only images of SWR enterprise edition have one."`
 	IsMultarch            Optional[bool]  `query:"is_multarch" doc:"Images of several platforms."`
@@ -198,6 +198,7 @@ func (in *listRegistryImagesInput) filter() (store.ImageFilter, error) {
 		Namespace: in.Namespace, Name: in.ImageName, Tag: in.ImageVersion, RegistryID: in.RegistryID, RegistryName: in.RegistryName,
 		Types: typesOf(in.ImageType), WithGone: true, Latest: in.LatestVersion, Size: in.ImageSize.pointer(),
 		HasMaliciousFile: in.HasMaliciousFile.pointer(), HasUnsafeSetting: in.HasUnsafeSetting.pointer(),
+		Judged:           in.HasVul.Given && !in.HasVul.Value || in.Risky.Given && !in.Risky.Value,
 		HasVulnerability: in.HasVul.pointer(), Risky: in.Risky.pointer(), MultiArch: in.IsMultarch.pointer(),
 		InstanceID: in.InstanceID, InstanceName: in.InstanceName, Severity: in.SeverityLevel,
 		SortByScanned: in.SortKey == "latest_scan_time", Descending: in.SortDir == "desc",

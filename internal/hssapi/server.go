@@ -6,6 +6,7 @@
 package hssapi
 
 import (
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
@@ -19,6 +20,7 @@ type Options struct {
 	Inventory *inventory.Service
 	Fleet     *fleet.Service
 	Scans     *scan.Service
+	Findings  *findings.Service
 }
 
 // Component is what the API tells of the scan component's image.
@@ -42,6 +44,7 @@ type server struct {
 	inventory  *inventory.Service
 	fleet      *fleet.Service
 	scans      *scan.Service
+	findings   *findings.Service
 	pull       string // swr_image_pull_command
 }
 
@@ -55,6 +58,7 @@ func Register(api *gateway.API, o Options) {
 		inventory:  o.Inventory,
 		fleet:      o.Fleet,
 		scans:      o.Scans,
+		findings:   o.Findings,
 		pull:       uploadcmd.Pull(o.Component.Repository, o.Component.Digest),
 	}
 	for _, op := range Operations() {
@@ -72,6 +76,10 @@ func Register(api *gateway.API, o Options) {
 	s.registerImageSoftware()
 	s.registerImageFiles()
 	s.registerBaseImage()
+	s.registerImageVulnerabilities()
+	s.registerGlobalVulnerabilities()
+	s.registerHandleVulnerability()
+	s.registerWhitelists()
 	for _, op := range Operations() {
 		if !s.built[op.Name] {
 			api.RegisterNotBuilt(op)

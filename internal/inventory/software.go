@@ -80,6 +80,12 @@ func (s *Service) known(ctx context.Context, e tidewaiter.Extent, ref tidewaiter
 	return nil, tidewaiter.Errorf(tidewaiter.NotFound, "%s", whyUnknown(images[0], found[0].Manifests))
 }
 
+// KnownImages returns the images of one platform that a reference means and of
+// which it is known what they hold. Errors: as [Service.ImageSoftware].
+func (s *Service) KnownImages(ctx context.Context, e tidewaiter.Extent, ref tidewaiter.ImageReference) ([]int64, error) {
+	return s.known(ctx, e, ref)
+}
+
 // whyUnknown says why nothing is known of what images hold that a tag stands for.
 func whyUnknown(i tidewaiter.RegistryImage, manifests []int64) string {
 	reason := i.Reason

@@ -177,7 +177,7 @@ func (s *Service) name(ctx context.Context, n *store.NewResult, view overlay.Vie
 	versions := make([]store.PackageVersion, 0, len(view.Packages))
 	for _, p := range view.Packages {
 		named, release := n.System.Named(p.Package)
-		if s.findings != nil && named.Ecosystem != p.Ecosystem {
+		if s.findings != nil && (p.Type == "deb" || p.Type == "apk" || p.Type == "rpm") {
 			release = s.findings.ReleaseOf(n.System)
 		}
 		for _, text := range []*string{&named.Ecosystem, &named.Name, &named.Version, &named.SourceName, &named.SourceVersion,

@@ -13,7 +13,12 @@ func (db *DB) SetScan(ctx context.Context, i tidewaiter.RegistryImage, s tidewai
 		return tx.countImages(ctx, i.RepositoryID, func() error {
 			_, err := tx.write.NewRaw(`UPDATE images SET scan_status = ?, scan_failed_code = ?, scanned = ?, vulnerable = ?,
 				unsafe_settings = ?, malicious_files = ?, severity = ? WHERE id = ?`, s.Status, s.FailedCode, optionalMicros(s.Scanned),
-				s.Vulnerabilities, s.UnsafeSettings, s.MaliciousFiles, s.Severity, i.ID).Exec(ctx)
+				min(s.Vulnerabilities, 1), s.UnsafeSettings, s.MaliciousFiles, s.Severity, i.ID).Exec(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = tx.write.NewRaw(`INSERT INTO image_risks (manifest_id, registry_number, none, low, unknown, medium, high, critical, handled, gaps, since)
+				SELECT id, registry_number, 0, 0, 0, 0, ?, 0, 0, 0, 0 FROM manifests WHERE id = ? ON CONFLICT (manifest_id) DO UPDATE SET high = excluded.high`, s.Vulnerabilities, i.ManifestID).Exec(ctx)
 			return err
 		})
 	})

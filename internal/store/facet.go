@@ -66,6 +66,7 @@ type facetFilter struct {
 	any        facet   // at least one of these, unless it is 0
 	statuses   []facet // one of these, nil is all
 	severity   facet   // this one, unless negative
+	known      bool    // scanned to the end, and all of it judged
 }
 
 func newFacetFilter(f ImageFilter) facetFilter {
@@ -91,6 +92,7 @@ func newFacetFilter(f ImageFilter) facetFilter {
 			p.clear |= b.part
 		}
 	}
+	p.known = f.Judged
 	if f.Risky != nil && *f.Risky {
 		p.any = facetRisky
 	} else if f.Risky != nil {
@@ -117,12 +119,18 @@ func newFacetFilter(f ImageFilter) facetFilter {
 func (p facetFilter) lets(f facet) bool {
 	return f&p.set == p.set && f&p.clear == 0 && (p.any == 0 || f&p.any != 0) &&
 		(p.statuses == nil || slices.Contains(p.statuses, f&facetStatus)) &&
-		(p.severity < 0 || p.severity == f&facetSeverity)
+		(p.severity < 0 || p.severity == f&facetSeverity) && (!p.known || f.known())
+}
+
+// known tells that an image was scanned to its end, and that its risk is known.
+func (f facet) known() bool {
+	success, _ := facetOfStatus(tidewaiter.ScanSucceeded)
+	return f&facetStatus == success && f&facetSeverity != 0
 }
 
 // onlyPresent tells that the filter asks for nothing but that images are there.
 func (p facetFilter) onlyPresent() bool {
-	return p.set == 0 && p.clear == facetGone && p.any == 0 && p.statuses == nil && p.severity < 0
+	return p.set == 0 && p.clear == facetGone && p.any == 0 && p.statuses == nil && p.severity < 0 && !p.known
 }
 
 type facetCount struct {

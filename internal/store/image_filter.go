@@ -29,6 +29,7 @@ type ImageFilter struct {
 	Severity     string   // of the contract
 
 	HasVulnerability, HasUnsafeSetting, HasMaliciousFile *bool
+	Judged                                               bool  // scanned to the end, and all that it holds was judged
 	Risky                                                *bool // any of these three
 
 	UpdatedFrom, UpdatedTo *time.Time

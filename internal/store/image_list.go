@@ -354,9 +354,17 @@ func (l *imageList) load(ctx context.Context, ids []int64) ([]tidewaiter.Registr
 		if err != nil {
 			return err
 		}
+		risks, err := l.rootRisks(ctx, distinct(rows, func(r listedImage) int64 { return r.ManifestID }))
+		if err != nil {
+			return err
+		}
 		for _, id := range chunk {
 			if i, ok := byID[id]; ok {
-				list = append(list, rows[i].noun(at[rows[i].RegistryNumber], platforms[rows[i].ManifestID]))
+				image := rows[i].noun(at[rows[i].RegistryNumber], platforms[rows[i].ManifestID])
+				for _, r := range risks[rows[i].ManifestID] {
+					image.Scan.Vulnerabilities += r.Vulnerabilities()
+				}
+				list = append(list, image)
 			}
 		}
 		return nil
@@ -426,7 +434,7 @@ func (i listedImage) noun(r listedRegistry, platforms []tidewaiter.PlatformImage
 		Updated: fromMicros(i.Updated), Synced: optionalTime(i.Synced), Gone: optionalTime(i.Gone),
 		Scan: tidewaiter.ImageScan{
 			Status: i.ScanStatus, FailedCode: i.ScanFailedCode, Scanned: optionalTime(i.Scanned),
-			Vulnerabilities: i.Vulnerable, UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
+			UnsafeSettings: i.UnsafeSettings, MaliciousFiles: i.MaliciousFiles, Severity: i.Severity,
 		},
 		ScanReason: i.ScanReason, Platforms: platforms,
 	}

@@ -109,7 +109,8 @@ func lets(f store.ImageFilter, i tidewaiter.RegistryImage) bool {
 		(f.WithGone || i.Gone.IsZero()) && (!f.Latest || i.Latest) && is(f.MultiArch, i.MultiArch) && (f.Size == nil || *f.Size == i.Size) &&
 		(f.ScanStatuses == nil || slices.Contains(f.ScanStatuses, s.Status)) && (f.Severity == "" || f.Severity == s.Severity) &&
 		is(f.HasVulnerability, s.Vulnerabilities > 0) && is(f.HasUnsafeSetting, s.UnsafeSettings > 0) && is(f.HasMaliciousFile, s.MaliciousFiles > 0) &&
-		is(f.Risky, s.Vulnerabilities+s.UnsafeSettings+s.MaliciousFiles > 0) && within(i.Updated, f.UpdatedFrom, f.UpdatedTo) &&
+		is(f.Risky, s.Vulnerabilities+s.UnsafeSettings+s.MaliciousFiles > 0) &&
+		(!f.Judged || s.Status == "success" && s.Severity != "") && within(i.Updated, f.UpdatedFrom, f.UpdatedTo) &&
 		(f.ScannedFrom == nil && f.ScannedTo == nil || !s.Scanned.IsZero() && within(s.Scanned, f.ScannedFrom, f.ScannedTo)) &&
 		(f.SyncedFrom == nil && f.SyncedTo == nil || !i.Synced.IsZero() && within(i.Synced, f.SyncedFrom, f.SyncedTo))
 }
@@ -256,7 +257,7 @@ func TestFiltersOfImages(t *testing.T) {
 		"latest": {Latest: true}, "multi arch": {MultiArch: &yes}, "no multi arch": {MultiArch: &no}, "size": {Size: &one},
 		"status": {ScanStatuses: []string{"success", "failed"}}, "severity": {Severity: "High"},
 		"vulnerability": {HasVulnerability: &yes}, "no vulnerability": {HasVulnerability: &no}, "unsafe": {HasUnsafeSetting: &yes}, "not unsafe": {HasUnsafeSetting: &no},
-		"malicious": {HasMaliciousFile: &yes}, "not malicious": {HasMaliciousFile: &no}, "risky": {Risky: &yes}, "not risky": {Risky: &no},
+		"malicious": {HasMaliciousFile: &yes}, "not malicious": {HasMaliciousFile: &no}, "risky": {Risky: &yes}, "not risky": {Risky: &no}, "judged": {Judged: true},
 		"updated from": {UpdatedFrom: &hour}, "updated to": {UpdatedTo: &hour}, "scanned from": {ScannedFrom: &hour}, "scanned to": {ScannedTo: &hour},
 		"synced from": {SyncedFrom: &hour}, "synced to": {SyncedTo: &hour}, "gone": {},
 	}
@@ -428,7 +429,7 @@ func TestGoneImagesComeBack(t *testing.T) {
 			}
 		}
 		sync(1, epoch())
-		scan := tidewaiter.ImageScan{Status: "success", Scanned: now, Vulnerabilities: 3, Severity: "High"}
+		scan := tidewaiter.ImageScan{Status: "success", Scanned: now, Vulnerabilities: 1, Severity: "High"}
 		must(t, db.SetScan(ctx, image(store.ImageFilter{}), scan))
 		first := image(store.ImageFilter{})
 		for _, pushed := range []time.Time{epoch(), {}} {

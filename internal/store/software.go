@@ -26,7 +26,10 @@ func (db *DB) ImageSoftware(ctx context.Context, manifests []int64, name string,
 		if total <= p.Offset || p.Limit <= 0 {
 			return nil
 		}
-		return notFound(q.OrderExpr("p.name, p.version, p.type").Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &list), "software")
+		if err := q.OrderExpr("p.name, p.version, p.type").Limit(int64(p.Limit)).Offset(int64(p.Offset)).Scan(ctx, &list); err != nil {
+			return notFound(err, "software")
+		}
+		return tx.countOpen(ctx, manifests, list)
 	})
 	return list, total, err
 }
@@ -180,11 +183,15 @@ func (db *DB) installedSoftware(ctx context.Context, rows []imagePackageRow) ([]
 		}
 		return notFound(err, "paths of packages")
 	})
+	if err != nil {
+		return nil, err
+	}
+	open, err := db.openFindings(ctx, rows, versions)
 	list := make([]tidewaiter.InstalledSoftware, 0, len(rows))
-	for _, r := range rows {
+	for i, r := range rows {
 		v := versions[r.PackageID]
 		list = append(list, tidewaiter.InstalledSoftware{
-			Software: tidewaiter.Software{Name: v.Name, Version: v.Version, Type: v.Type},
+			Software: tidewaiter.Software{Name: v.Name, Version: v.Version, Type: v.Type, Vulnerabilities: open[i]},
 			Path:     paths[r.PathID], Layer: layers[[2]int64{r.ManifestID, int64(r.Origin)}], Image: images[r.ManifestID],
 		})
 	}
