@@ -3,6 +3,8 @@ package hssapi
 import (
 	"context"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/store"
@@ -10,6 +12,12 @@ import (
 
 func (s *server) registerImageVulnerabilities() {
 	gateway.Register(s.api, s.operation("ListImageVulnerabilities"), s.listImageVulnerabilities)
+	op := s.operations["ListImageVulnerabilities"]
+	for _, p := range s.api.OpenAPI().Paths[op.Path].Get.Parameters {
+		if p.Name == "namespace" || p.Name == "image_name" || p.Name == "tag_name" {
+			p.Required = true // by NamesImage
+		}
+	}
 	gateway.Register(s.api, s.operation("ListVulAffectImageApps"), s.listVulAffectImageApps)
 	gateway.Register(s.api, s.operation("ListVulAffectImageContainers"), s.listVulAffectImageContainers)
 }
@@ -40,15 +48,33 @@ type ImageVulInfo struct {
 	HandledRemark string   `json:"handled_remark" doc:"What was said of that."`
 }
 
+// NamesImage are parameters that have to be there, and may be empty: an image
+// may have no namespace. What huma calls required is refused when it is empty.
+type NamesImage struct {
+	Namespace string `query:"namespace" minLength:"0" maxLength:"64" doc:"Empty fits everything, here and below."`
+	ImageName string `query:"image_name" minLength:"0" maxLength:"128"`
+	TagName   string `query:"tag_name" minLength:"0" maxLength:"64"`
+}
+
+// Resolve refuses a request without one of them.
+func (NamesImage) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	given := u.Query()
+	for _, name := range []string{"namespace", "image_name", "tag_name"} {
+		if !given.Has(name) {
+			return []error{&huma.ErrorDetail{Location: "query." + name, Message: "required query parameter is missing"}}
+		}
+	}
+	return nil
+}
+
 type listImageVulnerabilitiesInput struct {
 	InProject
 	Page
-	ImageID         string `path:"image_id" minLength:"0" maxLength:"128" doc:"As in ListRegistryImages: of an image, of an index, or of one of its platforms."`
-	ImageType       string `query:"image_type" required:"true" enum:"private_image,shared_image,instance_image,cicd,harbor,jfrog,other" doc:"other is beyond the contract. This release has no images of CI/CD."`
-	InstanceID      string `query:"instance_id" minLength:"0" maxLength:"128" doc:"Accepted for compatibility; image_id suffices."`
-	Namespace       string `query:"namespace" required:"true" minLength:"0" maxLength:"64" doc:"Empty fits everything, here and below."`
-	ImageName       string `query:"image_name" required:"true" minLength:"0" maxLength:"128"`
-	TagName         string `query:"tag_name" required:"true" minLength:"0" maxLength:"64"`
+	ImageID    string `path:"image_id" minLength:"0" maxLength:"128" doc:"As in ListRegistryImages: of an image, of an index, or of one of its platforms."`
+	ImageType  string `query:"image_type" required:"true" enum:"private_image,shared_image,instance_image,cicd,harbor,jfrog,other" doc:"other is beyond the contract. This release has no images of CI/CD."`
+	InstanceID string `query:"instance_id" minLength:"0" maxLength:"128" doc:"Accepted for compatibility; image_id suffices."`
+	NamesImage
 	RepairNecessity string `query:"repair_necessity" enum:"immediate_repair,delay_repair,not_needed_repair"`
 	VulID           string `query:"vul_id" minLength:"0" maxLength:"128" doc:"Part of the id, in upper or lower case."`
 	AppName         string `query:"app_name" minLength:"0" maxLength:"64" doc:"Part of the package's name, in upper or lower case."`
