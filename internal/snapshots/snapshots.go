@@ -5,15 +5,12 @@ package snapshots
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory"
@@ -134,16 +131,12 @@ func (s *Service) lock() (unlock func() error, err error) {
 	if err := os.MkdirAll(filepath.Join(s.folder, sourcesFolder), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of advisories: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(s.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the folder of advisories: %w", err)
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = tidewaiter.Errorf(tidewaiter.Conflict, "another import is under way; wait for its end")
+	l, err := store.LockDataFolder(s.folder)
+	if tidewaiter.KindOf(err) == tidewaiter.Conflict && err != nil {
+		return nil, tidewaiter.Errorf(tidewaiter.Conflict, "another import is under way; wait for its end")
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, err
 	}
-	return f.Close, nil
+	return l.Release, nil
 }
