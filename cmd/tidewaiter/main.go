@@ -46,8 +46,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintln(p.stderr, "tidewaiter: "+printable(oneLine(err)))
-	if errors.Is(err, errPartial) {
+	if errors.Is(err, errPartial) || errors.Is(err, errUnjudged) {
 		return statusPartial
+	}
+	if errors.Is(err, errVulnerable) {
+		return statusVulnerable
 	}
 	if _, ok := errors.AsType[*configError](err); ok {
 		return 2

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,20 +24,29 @@ var errPartial = errors.New("not everything was looked into; see the warnings")
 
 const statusPartial = 5
 
+// errUnjudged is a scan that could not judge some package. Its exit status is
+// statusPartial, too.
+var errUnjudged = errors.New("some packages could not be judged; see the warnings")
+
 func (p *program) scanCommand() *cobra.Command {
 	var f scanFlags
 	cmd := &cobra.Command{
 		Use:   "scan IMAGE|ARCHIVE|FOLDER",
-		Short: "List what is in an image of a registry, an archive or an OCI layout, without a server",
-		Long: "scan reads each layer of an image once, as a stream, and lists the operating\n" +
-			"system, the layers and the packages. The image is one in a registry, in an archive\n" +
-			"of docker save, or in an OCI layout (a folder, or a tar archive of one).\n" +
-			"Credentials come from docker's configuration and its credential helpers.\n\n" +
-			"Exit status: 0 complete, 1 failed, 2 wrong command line, 5 partial: something was\n" +
-			"not looked into, and standard error says what.",
+		Short: "List the vulnerabilities and the packages of an image, without a server",
+		Long: "scan reads each layer of an image once, as a stream, and lists the vulnerabilities\n" +
+			"of its packages. The image is one in a registry, in an archive of docker save, or in\n" +
+			"an OCI layout (a folder, or a tar archive of one). Credentials come from docker's\n" +
+			"configuration and its credential helpers. Advisories come from the files of\n" +
+			"--advisories, or from the data folder of a server, or else from a public export of\n" +
+			"OSV, of which a cache is kept that is asked for newer ones once a day.\n\n" +
+			"Exit status: 0 complete, 1 failed, 2 wrong command line, 4 there is what --fail-on\n" +
+			"names, 5 partial: something was not looked into, or not judged, and standard error\n" +
+			"says what.",
 		Example: "  tidewaiter scan registry.example.com/team/app:1.2\n" +
 			"  docker save app > app.tar; tidewaiter scan app.tar\n" +
-			"  tidewaiter scan ./layout --platform linux/arm64 -o cyclonedx > bom.json",
+			"  tidewaiter scan app.tar --advisories Debian/all.zip --fail-on high --only-fixed\n" +
+			"  tidewaiter scan app.tar -o sarif > app.sarif\n" +
+			"  tidewaiter scan ./layout --platform linux/arm64 --packages-only -o cyclonedx > bom.json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("%s takes one argument, an image, an archive or a folder, but got %d", cmd.CommandPath(), len(args))}
@@ -48,7 +58,7 @@ func (p *program) scanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.scan(cmd.Context(), args[0], o, f.output)
+			return p.scan(cmd.Context(), args[0], o, &f)
 		},
 	}
 	f.define(cmd)
@@ -60,11 +70,15 @@ type scanFlags struct {
 	output, platform, name, ca, proxy string
 	all, plainHTTP, skipVerify        bool
 	tokenHosts                        []string
+
+	advisories              []string
+	data, export, failOn    string
+	offline, packages, only bool
 }
 
 func (f *scanFlags) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVarP(&f.output, "output", "o", "table", "`format` of the output: table, json, or cyclonedx (a bill of materials)")
+	fs.StringVarP(&f.output, "output", "o", "table", "`format` of the output: table, json, sarif, or cyclonedx (a bill of materials)")
 	fs.StringVar(&f.platform, "platform", "", "`os/arch` of the image to take (default: linux and this machine's architecture)")
 	fs.BoolVar(&f.all, "all-platforms", false, "take the images of all platforms")
 	fs.StringVar(&f.name, "image-name", "", "`name` or digest of the image to take, of an archive or a folder that holds several")
@@ -72,13 +86,26 @@ func (f *scanFlags) define(cmd *cobra.Command) {
 	fs.BoolVar(&f.plainHTTP, "plain-http", false, "the registry does not speak TLS (anyone on the way can then read the password)")
 	fs.BoolVar(&f.skipVerify, "insecure-skip-tls-verify", false, "accept any certificate (anyone on the way can then read the password)")
 	fs.StringVar(&f.proxy, "proxy", "", "`URL` of a forward proxy")
+	fs.StringArrayVar(&f.advisories, "advisories", nil, "`file` or folder with advisories in OSV format to judge by; may be given several times")
+	fs.StringVar(&f.data, "data", "", "data `folder` of a server, whose advisories to judge by")
+	fs.StringVar(&f.export, "advisories-from", publicExport, "`URL` of an export of OSV, with a folder for each ecosystem")
+	fs.BoolVar(&f.offline, "offline", false, "do not fetch advisories: judge by those that were fetched before")
+	fs.BoolVar(&f.packages, "packages-only", false, "list packages, and look for no vulnerabilities")
+	fs.StringVar(&f.failOn, "fail-on", "", "exit with 4 if there is a vulnerability of this `level` or above: low, medium, high, critical, or any")
+	fs.BoolVar(&f.only, "only-fixed", false, "list and count only vulnerabilities that a later version does not have")
 	fs.StringSliceVar(&f.tokenHosts, "token-host", nil, "another `host` that may see the credentials, where the registry's tokens come from elsewhere")
 }
 
 func (f *scanFlags) options() (o pull.Options, err error) {
 	switch {
-	case f.output != "table" && f.output != "json" && f.output != "cyclonedx":
-		return o, &usageError{fmt.Errorf("--output %q is not known; use table, json or cyclonedx", f.output)}
+	case f.output != "table" && f.output != "json" && f.output != "cyclonedx" && f.output != "sarif":
+		return o, &usageError{fmt.Errorf("--output %q is not known; use table, json, sarif or cyclonedx", f.output)}
+	case f.packages && (f.output == "sarif" || f.failOn != "" || f.offline || f.only || f.data != "" || len(f.advisories) > 0):
+		return o, &usageError{errors.New("--packages-only looks for no vulnerabilities; leave it out, or the flags about them")}
+	case f.data != "" && len(f.advisories) > 0:
+		return o, &usageError{errors.New("--data and --advisories exclude each other")}
+	case f.failOn != "" && f.failOn != "any" && f.level() == tidewaiter.UnknownSeverity:
+		return o, &usageError{fmt.Errorf("--fail-on %q is not known; use low, medium, high, critical or any", f.failOn)}
 	case f.all && f.platform != "":
 		return o, &usageError{errors.New("--platform and --all-platforms exclude each other")}
 	case f.all && f.output == "cyclonedx":
@@ -100,9 +127,76 @@ func (f *scanFlags) options() (o pull.Options, err error) {
 	return o, nil
 }
 
+// level is the lowest that --fail-on asks for.
+func (f *scanFlags) level() tidewaiter.SeverityLevel {
+	switch l := tidewaiter.SeverityLevel(f.failOn); l {
+	case tidewaiter.LowSeverity, tidewaiter.MediumSeverity, tidewaiter.HighSeverity, tidewaiter.CriticalSeverity:
+		return l
+	}
+	return tidewaiter.UnknownSeverity
+}
+
+// errVulnerable is an image with a vulnerability that --fail-on names. Its exit
+// status is statusVulnerable.
+var errVulnerable = errors.New("there are vulnerabilities of the level that --fail-on names, or above")
+
+const statusVulnerable = 4
+
+// judge matches the packages of images with advisories.
+func (p *program) judge(ctx context.Context, f *scanFlags, images []export.Image) (err error) {
+	if f.packages || export.StatusOf(images) == export.Failed {
+		return nil
+	}
+	index, err := p.advisoriesFor(ctx, f, images)
+	if err != nil {
+		return fmt.Errorf("advisories: %w", err)
+	}
+	defer func() { err = errors.Join(err, index.close()) }()
+	if index.note != "" {
+		fmt.Fprintln(p.stderr, "note: "+printable(index.note))
+	}
+	for i := range images {
+		if images[i].Problem != "" {
+			continue
+		}
+		if err := images[i].Judge(index.Index); err != nil {
+			return err
+		}
+		if f.only {
+			images[i].Judgement.Findings = slices.DeleteFunc(images[i].Judgement.Findings, func(x export.Finding) bool { return x.Status != tidewaiter.MatchFixable })
+		}
+	}
+	return nil
+}
+
+// verdict returns the error that says what the images come to.
+func (f *scanFlags) verdict(images []export.Image) error {
+	judged := true
+	for i := range images {
+		judged = judged && images[i].Judged()
+		if images[i].Judgement == nil || f.failOn == "" {
+			continue
+		}
+		for _, x := range images[i].Judgement.Findings {
+			if f.failOn == "any" || x.Severity.Level.Rank() >= f.level().Rank() {
+				return errVulnerable
+			}
+		}
+	}
+	switch {
+	case export.StatusOf(images) == export.Failed:
+		return errors.New("no image could be looked into; see the warnings")
+	case export.StatusOf(images) == export.Partial:
+		return errPartial
+	case !judged:
+		return errUnjudged
+	}
+	return nil
+}
+
 // scan looks into the images that target stands for, and writes down what is
 // in them.
-func (p *program) scan(ctx context.Context, target string, o pull.Options, output string) (err error) {
+func (p *program) scan(ctx context.Context, target string, o pull.Options, f *scanFlags) (err error) {
 	source, err := pull.Open(ctx, target, o)
 	if err != nil {
 		return err
@@ -116,7 +210,12 @@ func (p *program) scan(ctx context.Context, target string, o pull.Options, outpu
 		}
 		images = append(images, image)
 	}
-	switch output {
+	if err := p.judge(ctx, f, images); err != nil {
+		return err
+	}
+	switch f.output {
+	case "sarif":
+		err = export.SARIF(p.stdout, target, images)
 	case "json":
 		err = export.JSON(p.stdout, target, source.Kind, images)
 	case "cyclonedx":
@@ -128,13 +227,7 @@ func (p *program) scan(ctx context.Context, target string, o pull.Options, outpu
 		return err
 	}
 	p.warn(images)
-	switch export.StatusOf(images) {
-	case export.Failed:
-		return errors.New("no image could be looked into; see the warnings")
-	case export.Partial:
-		return errPartial
-	}
-	return nil
+	return f.verdict(images)
 }
 
 // look reads an image. An error is the image's problem, too.
@@ -180,6 +273,9 @@ func (p *program) warn(images []export.Image) {
 				break
 			}
 			warning(strings.ReplaceAll(export.DescribeCut(cut), "\n", " "))
+		}
+		for _, line := range image.Unjudged() {
+			warning(line)
 		}
 	}
 }

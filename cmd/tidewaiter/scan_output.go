@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
+	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/export"
 )
 
@@ -58,8 +60,14 @@ func showImage(w io.Writer, i *export.Image) error {
 	for n := range i.Facts {
 		t.row(n, size(i.Layers[n].Size), brought[n], step(i, n))
 	}
-	if err := t.Flush(); err != nil || len(i.View.Packages) == 0 {
+	if err := t.Flush(); err != nil {
 		return err
+	}
+	if i.Judgement != nil {
+		return showFindings(w, t, i)
+	}
+	if len(i.View.Packages) == 0 {
+		return nil
 	}
 	fmt.Fprintln(w)
 	t.row("PACKAGE", "VERSION", "TYPE", "LAYER", "PATH", "BUILD STEP")
@@ -67,6 +75,70 @@ func showImage(w io.Writer, i *export.Image) error {
 		t.row(p.Name, p.Version, p.Type, p.Origin, export.Location(p.Package), step(i, p.Origin))
 	}
 	return t.Flush()
+}
+
+// showFindings prints the vulnerabilities of an image.
+func showFindings(w io.Writer, t *table, i *export.Image) error {
+	fmt.Fprintln(w)
+	if len(i.Judgement.Findings) > 0 {
+		t.row("SEVERITY", "VULNERABILITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "PATH", "SUMMARY")
+	}
+	counts := make(map[tidewaiter.SeverityLevel]int)
+	for _, f := range i.Judgement.Findings {
+		p := i.View.Packages[f.Package]
+		counts[f.Severity.Level]++
+		t.row(level(f.Severity.Level), f.Name, p.Name, p.Version, fixed(f), p.Origin, export.Location(p.Package), short(f.Summary))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	summary := "no vulnerabilities found"
+	if n := len(i.Judgement.Findings); n > 0 {
+		fmt.Fprintln(w)
+		var parts []string
+		for _, l := range []tidewaiter.SeverityLevel{tidewaiter.CriticalSeverity, tidewaiter.HighSeverity, tidewaiter.MediumSeverity, tidewaiter.LowSeverity, tidewaiter.NoSeverity, tidewaiter.UnknownSeverity} {
+			if counts[l] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", counts[l], level(l)))
+			}
+		}
+		summary = fmt.Sprintf("%d vulnerabilities: %s", n, strings.Join(parts, ", "))
+	}
+	if n := len(i.Judgement.Unjudged); n > 0 {
+		summary += fmt.Sprintf("; %d packages were not judged", n)
+	}
+	if i.Status() != export.Complete {
+		summary += "; the image was not looked into to its end"
+	}
+	_, err := fmt.Fprintln(w, summary)
+	return err
+}
+
+func level(l tidewaiter.SeverityLevel) string {
+	if l == tidewaiter.UnknownSeverity {
+		return "unknown"
+	}
+	return string(l)
+}
+
+// fixed says what can be done about a finding.
+func fixed(f export.Finding) string {
+	switch {
+	case len(f.Fixed) > 0:
+		return f.Fixed[0]
+	case f.Status == tidewaiter.MatchAffected:
+		return "-"
+	}
+	return string(f.Status)
+}
+
+// short returns the beginning of a line.
+func short(text string) string {
+	const most = 60
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
 }
 
 // table writes rows of cells that come from others.

@@ -25,6 +25,7 @@ type Image struct {
 	Problem    string                  // why nothing of it was read, or ""
 	Facts      []tidewaiter.LayerFacts // of the layers, the lowest first
 	View       overlay.View
+	Judgement  *Judgement // nil if nobody asked the advisories
 }
 
 // The statuses of an image.

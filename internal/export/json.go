@@ -43,6 +43,47 @@ type jsonImage struct {
 	Layers    []jsonLayer   `json:"layers"`
 	Packages  []jsonPackage `json:"packages"`
 	Cuts      []jsonCut     `json:"cuts"`
+
+	Advisories      *jsonAdvisories      `json:"advisories,omitempty"`
+	Vulnerabilities *[]jsonVulnerability `json:"vulnerabilities,omitempty"` // nil if the advisories were not asked
+	Unjudged        []jsonUnjudged       `json:"unjudged,omitempty"`
+}
+
+type jsonAdvisories struct {
+	Digest string `json:"digest"`
+	Newest string `json:"newest,omitempty"`
+}
+
+type jsonVulnerability struct {
+	ID          string   `json:"id"`
+	Aliases     []string `json:"aliases,omitempty"`
+	Advisory    string   `json:"advisory"`
+	Advisories  []string `json:"advisories"`
+	Kind        string   `json:"kind,omitempty"`
+	Summary     string   `json:"summary,omitempty"`
+	URL         string   `json:"url,omitempty"`
+	Severity    string   `json:"severity"`
+	Score       float64  `json:"score,omitempty"`
+	Vector      string   `json:"vector,omitempty"`
+	Source      string   `json:"severity_source,omitempty"`
+	Urgency     string   `json:"urgency,omitempty"`
+	Status      string   `json:"status"`
+	Fixed       []string `json:"fixed,omitempty"`
+	Reason      string   `json:"reason"`
+	Package     string   `json:"package"`
+	Version     string   `json:"version"`
+	PURL        string   `json:"purl,omitempty"`
+	Path        string   `json:"path"`
+	Layer       int      `json:"layer"`
+	LayerDigest string   `json:"layer_digest,omitempty"`
+	Step        string   `json:"step,omitempty"`
+}
+
+type jsonUnjudged struct {
+	Package string `json:"package"`
+	Version string `json:"version"`
+	PURL    string `json:"purl,omitempty"`
+	Reason  string `json:"reason"`
 }
 
 type jsonSystem struct {
@@ -169,10 +210,42 @@ func (i *Image) json() jsonImage {
 			Path: p.Path, Inside: p.Inside, Layer: p.Origin, PathLayer: p.Layer, Extractor: p.Extractor,
 		})
 	}
+	i.addJudgement(&j)
 	for _, c := range i.View.Cuts {
 		j.Cuts = append(j.Cuts, jsonCut{Layer: c.Layer, Path: c.Path, Code: c.Code, Reason: c.Reason})
 	}
 	return j
+}
+
+// addJudgement writes what advisories say, if they were asked: an empty list of
+// vulnerabilities is one then, and without them there is none.
+func (i *Image) addJudgement(j *jsonImage) {
+	if i.Judgement == nil {
+		return
+	}
+	j.Advisories = &jsonAdvisories{Digest: string(i.Judgement.Advisories), Newest: i.Judgement.Newest}
+	list := []jsonVulnerability{}
+	for _, f := range i.Judgement.Findings {
+		p := i.View.Packages[f.Package]
+		v := jsonVulnerability{
+			ID: f.Name, Aliases: f.Aliases, Advisory: f.Advisory, Advisories: f.Advisories, Kind: f.Kind, Summary: f.Summary, URL: f.URL,
+			Severity: levelName(f.Severity.Level), Score: f.Severity.Score, Vector: f.Severity.Vector, Source: f.Severity.Source, Urgency: f.Urgency,
+			Status: string(f.Status), Fixed: f.Fixed, Reason: string(f.Reason), Package: p.Name, Version: p.Version,
+			PURL: PackageURL(p.Package, i.View.System.System), Path: Location(p.Package), Layer: p.Origin,
+		}
+		if p.Origin < len(i.Layers) {
+			v.LayerDigest = string(i.Layers[p.Origin].Digest)
+		}
+		if step, ok := i.Step(p.Origin); ok {
+			v.Step = step.Command
+		}
+		list = append(list, v)
+	}
+	j.Vulnerabilities = &list
+	for _, u := range i.Judgement.Unjudged {
+		p := i.View.Packages[u.Package]
+		j.Unjudged = append(j.Unjudged, jsonUnjudged{p.Name, p.Version, PackageURL(p.Package, i.View.System.System), string(u.Gap)})
+	}
 }
 
 // packagesOf counts the packages that a layer brought.

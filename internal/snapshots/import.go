@@ -223,6 +223,8 @@ func (c *change) take(ctx context.Context, location string) error {
 			return err
 		}
 		if got.unchanged {
+			before.Imported = src.Imported
+			c.sources[location] = before
 			c.result.Sources = append(c.result.Sources, SourceResult{Location: shown(location), Unchanged: true, Read: before.Advisories})
 			return nil
 		}

@@ -71,7 +71,7 @@ func TestScanCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got report
-		text := output(t, command(env, program, append([]string{"scan", "-o", "json"}, args...)...), "")
+		text := output(t, command(env, program, append([]string{"scan", "--packages-only", "-o", "json"}, args...)...), "")
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatalf("%q: %v", args, err)
 		}
