@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 	"internal/overlay":             {},
 
 	// From an image anywhere to facts, and from facts to what is written down.
-	"internal/export": {"internal/overlay"},
+	"internal/export": {"internal/advisory", "internal/advisory/vulns", "internal/overlay"},
 	"internal/pull":   {"internal/extract", "internal/registry"},
 	"internal/eol":    {},
 
@@ -112,6 +112,7 @@ var dependencies = []dependency{
 	{"github.com/google/go-containerregistry", "images, archives and registries",
 		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "internal/pull", "cmd/tidewaiter"}},
 	{"github.com/CycloneDX/cyclonedx-go", "bills of materials", []string{"internal/export"}},
+	{"github.com/owenrumney/go-sarif/v3", "findings for tools that read SARIF", []string{"internal/export"}},
 	{"filippo.io/age", "sealed credentials", []string{"internal/seal"}},
 	{"golang.org/x/crypto/x509roots/fallback", "CA certificates for the scan component, which has no others",
 		[]string{"internal/component/mkimage", "cmd/scan-component"}},

@@ -74,13 +74,20 @@ func (p *program) advisoriesImport() *cobra.Command {
 }
 
 func (p *program) advisoriesUpdate() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "update",
-		Short: "Ask the URLs that were imported for what is new",
-		Args:  noArguments,
+		Short: "Fetch what is new from an export of OSV, and from the URLs that were imported",
+		Long: "Fetch what is new from an export of OSV, about the ecosystems of what images hold,\n" +
+			"and from the URLs that were imported. What has not changed is not fetched. A server\n" +
+			"does this by itself.",
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.withState(cmd, func(ctx context.Context, s *state) error {
-				r, err := s.sets.Update(ctx, s.findings)
+				locations, err := s.updates.locations(ctx)
+				if err != nil {
+					return err
+				}
+				r, err := s.sets.Update(ctx, locations, s.findings)
 				if err != nil {
 					return err
 				}
@@ -88,6 +95,8 @@ func (p *program) advisoriesUpdate() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().String("advisories-from", snapshots.PublicExport, "`URL` of an export of OSV, or off")
+	return cmd
 }
 
 // advisorySet is a set as it is shown.
@@ -108,15 +117,26 @@ type importedSource struct {
 	Unchanged bool     `json:"unchanged"`
 }
 
-type importResult struct {
-	Set       advisorySet      `json:"set"`
-	Unchanged bool             `json:"unchanged"`
-	Sources   []importedSource `json:"sources"`
+type failedSource struct {
+	Location string `json:"location"`
+	Error    string `json:"error"`
 }
 
+type importResult struct {
+	Set       *advisorySet     `json:"set"` // null if there is none yet
+	Unchanged bool             `json:"unchanged"`
+	Sources   []importedSource `json:"sources"`
+	Failed    []failedSource   `json:"failed,omitempty"`
+}
+
+// showImport prints what an import came to. It is an error if a source failed.
 func showImport(cmd *cobra.Command, r snapshots.Result) error {
-	out := importResult{Unchanged: r.Unchanged, Set: advisorySet{r.Set.Digest, true, r.Set.Advisories, r.Set.Newest, r.Set.Created, r.Set.Size}}
-	fields := []string{"set", string(r.Set.Digest), "advisories", fmt.Sprint(r.Set.Advisories), "newest", when(r.Set.Newest)}
+	out := importResult{Unchanged: r.Unchanged}
+	fields := []string{"set", "none: no advisories are in force"}
+	if r.Set.Number != 0 {
+		out.Set = &advisorySet{r.Set.Digest, true, r.Set.Advisories, r.Set.Newest, r.Set.Created, r.Set.Size}
+		fields = []string{"set", string(r.Set.Digest), "advisories", fmt.Sprint(r.Set.Advisories), "newest", when(r.Set.Newest)}
+	}
 	if r.Unchanged {
 		fields = append(fields, "note", "nothing changed: this set was in force already")
 	}
@@ -136,7 +156,14 @@ func showImport(cmd *cobra.Command, r snapshots.Result) error {
 		}
 		out.Sources = append(out.Sources, i)
 	}
-	return showOne(cmd, out, fields...)
+	for _, f := range r.Failed {
+		out.Failed = append(out.Failed, failedSource{f.Location, f.Err.Error()})
+		fields = append(fields, "failed", f.Err.Error())
+	}
+	if err := showOne(cmd, out, fields...); err != nil || len(r.Failed) == 0 {
+		return err
+	}
+	return fmt.Errorf("%d sources could not be read; what they said before is still in force", len(r.Failed))
 }
 
 func when(t time.Time) string {

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 )
 
 // Config is the configuration of the server. Each key can be given as a flag
@@ -45,6 +46,8 @@ type Config struct {
 	LocalCluster    bool          `koanf:"local-cluster"`
 	SyncAt          string        `koanf:"sync-at"`
 	ImageRetention  time.Duration `koanf:"image-retention"`
+	AdvisoriesFrom  string        `koanf:"advisories-from"`
+	AdvisoriesEvery time.Duration `koanf:"advisories-every"`
 }
 
 // configError is a mistake in the configuration: one line that names the key,
@@ -77,6 +80,8 @@ func addConfigFlags(fs *pflag.FlagSet) {
 	fs.Bool("local-cluster", true, "run a scan component in this process; false leaves all contact with registries to attached clusters")
 	fs.String("sync-at", "01:00", "`time` of day, in the zone of TZ, at which registries are synchronised: HH:MM, or off")
 	fs.Duration("image-retention", 7*24*time.Hour, "how long an image that has gone from its registry is kept, with its results")
+	fs.String("advisories-from", snapshots.PublicExport, "`URL` of an export of OSV, from which advisories about what images hold are fetched, or off")
+	fs.Duration("advisories-every", 24*time.Hour, "how old advisories are when it is asked for newer ones")
 }
 
 // addStoreFlags defines the flags that say where the data is; the commands that
@@ -177,6 +182,10 @@ func decodeConfig(k *koanf.Koanf) (*Config, error) {
 	if c.ImageRetention, err = time.ParseDuration(k.String("image-retention")); err != nil || c.ImageRetention < 0 {
 		return nil, wrongConfig("image-retention", "use a duration such as 168h; 0s keeps nothing")
 	}
+	c.AdvisoriesFrom = k.String("advisories-from")
+	if c.AdvisoriesEvery, err = time.ParseDuration(k.String("advisories-every")); err != nil || c.AdvisoriesEvery < time.Hour {
+		return nil, wrongConfig("advisories-every", "use a duration of 1h or more, such as 24h; to fetch none, set advisories-from to off")
+	}
 	if c.Keys == "" {
 		c.Keys = filepath.Join(c.Data, "keys")
 	}
@@ -200,7 +209,7 @@ func (c *Config) check() error {
 	if _, err := time.Parse("15:04", c.SyncAt); c.SyncAt != "off" && (err != nil || len(c.SyncAt) != 5) {
 		return wrongConfig("sync-at", "it is no time of day; use HH:MM, such as 01:00, or off")
 	}
-	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror, c.checkKeystone} {
+	for _, check := range []func() error{c.checkListen, c.checkPublicURL, c.checkMirror, c.checkKeystone, c.checkAdvisories} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -302,6 +311,17 @@ func (c *Config) checkMirror() error {
 		return nil
 	}
 	return checkRepository("component-mirror", c.ComponentMirror)
+}
+
+func (c *Config) checkAdvisories() error {
+	if c.AdvisoriesFrom == fetchNone {
+		return nil
+	}
+	u, err := url.Parse(c.AdvisoriesFrom)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return wrongConfig("advisories-from", "it is no URL of a folder; use one such as %s, or off", snapshots.PublicExport)
+	}
+	return nil
 }
 
 func (c *Config) checkKeystone() error {

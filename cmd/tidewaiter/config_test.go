@@ -47,6 +47,7 @@ func TestConfigDefaults(t *testing.T) {
 		Data: "./tidewaiter-data", Listen: "127.0.0.1:8080", Keys: "tidewaiter-data/keys",
 		LogFormat: "text", LogLevel: "info", TokenLifetime: 24 * time.Hour,
 		LocalCluster: true, SyncAt: "01:00", ImageRetention: 7 * 24 * time.Hour,
+		AdvisoriesFrom: "https://osv-vulnerabilities.storage.googleapis.com", AdvisoriesEvery: 24 * time.Hour,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the defaults differ (-want +got):\n%s", diff)
@@ -62,7 +63,7 @@ func TestConfigPrecedence(t *testing.T) {
 	keys := []string{
 		"data", "listen", "public-url", "tls-cert", "tls-key", "insecure-http", "database", "keys", "log-format",
 		"log-level", "metrics-listen", "component-mirror", "keystone-url", "keystone-ca", "token-lifetime",
-		"local-cluster", "sync-at", "image-retention",
+		"local-cluster", "sync-at", "image-retention", "advisories-from", "advisories-every",
 	}
 	// From the file, from the environment, from a flag.
 	values := map[string][3]string{
@@ -77,6 +78,8 @@ func TestConfigPrecedence(t *testing.T) {
 		"local-cluster":    {"false", "true", "false"},
 		"sync-at":          {"02:00", "off", "23:59"},
 		"image-retention":  {"1h", "2h", "3h"},
+		"advisories-from":  {"https://mirror.example.com/osv", "off", "http://127.0.0.1:1"},
+		"advisories-every": {"1h", "2h", "3h"},
 	}
 	for _, key := range []string{"tls-cert", "tls-key", "keystone-ca"} { // three names of one file
 		values[key] = [3]string{cert, filepath.Dir(cert) + "/./any.pem", filepath.Dir(cert) + "//any.pem"}
@@ -117,6 +120,7 @@ func value(t *testing.T, c *Config, key string) string {
 		"keystone-ca": c.KeystoneCA, "token-lifetime": strings.TrimSuffix(c.TokenLifetime.String(), "0m0s"),
 		"insecure-http": strconv.FormatBool(c.InsecureHTTP), "local-cluster": strconv.FormatBool(c.LocalCluster),
 		"sync-at": c.SyncAt, "image-retention": strings.TrimSuffix(c.ImageRetention.String(), "0m0s"),
+		"advisories-from": c.AdvisoriesFrom, "advisories-every": strings.TrimSuffix(c.AdvisoriesEvery.String(), "0m0s"),
 	}
 	v, ok := text[key]
 	if !ok {
@@ -180,7 +184,7 @@ func TestConfigPageIsComplete(t *testing.T) {
 			documented[strings.Trim(name, "`")] = m[2]
 		}
 	}
-	for _, file := range []string{"bootstrap.json", "tidewaiter.db", "-wal", "-shm", "keys/secret.key", "keys/component.key", "component/", "lock"} {
+	for _, file := range []string{"bootstrap.json", "tidewaiter.db", "-wal", "-shm", "keys/secret.key", "keys/component.key", "component/", "advisories/", "lock"} {
 		if _, ok := documented[file]; !ok {
 			t.Errorf("docs/configuration.md does not say what %s in the data folder is", file)
 		}

@@ -25,6 +25,8 @@ func (s *state) openJobs(ctx context.Context, log *slog.Logger) error {
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.scans.Sweep(ctx) }},
 		{Name: "findings.catchup", Every: time.Hour, Timeout: time.Hour,
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.findings.CatchUpAll(ctx) }},
+		{Name: "update.advisories", Every: 10 * time.Minute, Timeout: 2 * time.Hour,
+			Run: func(ctx context.Context, _ json.RawMessage) error { return s.updates.run(ctx) }},
 		{Name: "settle.exceptions", Every: time.Minute, Timeout: 10 * time.Minute,
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.findings.SettleExceptions(ctx) }},
 		{Name: "sweep.tokens", Every: time.Hour,

@@ -16,6 +16,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/overlay"
 	"github.com/tidewaiter/tidewaiter/internal/pull"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 )
 
 // errPartial is a scan that left something out; standard error says what. Its
@@ -88,7 +89,7 @@ func (f *scanFlags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.proxy, "proxy", "", "`URL` of a forward proxy")
 	fs.StringArrayVar(&f.advisories, "advisories", nil, "`file` or folder with advisories in OSV format to judge by; may be given several times")
 	fs.StringVar(&f.data, "data", "", "data `folder` of a server, whose advisories to judge by")
-	fs.StringVar(&f.export, "advisories-from", publicExport, "`URL` of an export of OSV, with a folder for each ecosystem")
+	fs.StringVar(&f.export, "advisories-from", snapshots.PublicExport, "`URL` of an export of OSV, with a folder for each ecosystem")
 	fs.BoolVar(&f.offline, "offline", false, "do not fetch advisories: judge by those that were fetched before")
 	fs.BoolVar(&f.packages, "packages-only", false, "list packages, and look for no vulnerabilities")
 	fs.StringVar(&f.failOn, "fail-on", "", "exit with 4 if there is a vulnerability of this `level` or above: low, medium, high, critical, or any")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,12 +20,11 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
-// publicExport is where the advisories of all ecosystems are published, in a zip
-// file each (https://google.github.io/osv.dev/data/).
-const publicExport = "https://osv-vulnerabilities.storage.googleapis.com"
-
 // freshFor is how long advisories in the cache are not asked for again.
 const freshFor = 24 * time.Hour
+
+// cacheWait is how long a scan waits for another one that fills the cache.
+const cacheWait = 10 * time.Minute
 
 // heldIndex is an index of advisories to scan with.
 type heldIndex struct {
@@ -149,13 +147,13 @@ func (p *program) cachedAdvisories(ctx context.Context, f *scanFlags, ecosystems
 	if err != nil {
 		return nil, fmt.Errorf("open the cache of advisories: %w", err)
 	}
-	sets := snapshots.New(snapshots.Options{Store: db, Folder: filepath.Join(folder, "sets"), Logger: newLogger(&Config{LogLevel: "warn"}, p.stderr)})
+	sets := snapshots.New(snapshots.Options{Store: db, Folder: filepath.Join(folder, "sets"), Logger: newLogger(&Config{LogLevel: "warn"}, p.stderr), Wait: cacheWait})
 	closeAll := func() error { return errors.Join(sets.Close(), db.Close()) }
 	note := ""
 	if f.offline {
 		note, err = missing(ctx, sets, f.export, ecosystems)
 	} else {
-		err = refresh(ctx, db, sets, f.export, ecosystems)
+		note, err = refresh(ctx, db, sets, f.export, ecosystems)
 	}
 	if err != nil {
 		return nil, errors.Join(err, closeAll())
@@ -177,10 +175,6 @@ func (p *program) cacheFolder() (string, error) {
 	return "", errors.New("there is no folder for a cache: set HOME or XDG_CACHE_HOME, or name advisories with --advisories")
 }
 
-func exportURL(export, ecosystem string) string {
-	return strings.TrimSuffix(export, "/") + "/" + url.PathEscape(ecosystem) + "/all.zip"
-}
-
 // missing says of which ecosystems there are no advisories in the cache, and how
 // old those are that there are.
 func missing(ctx context.Context, sets *snapshots.Service, from string, ecosystems []string) (string, error) {
@@ -191,7 +185,7 @@ func missing(ctx context.Context, sets *snapshots.Service, from string, ecosyste
 	oldest := time.Time{}
 	var none []string
 	for _, e := range ecosystems {
-		at := slices.IndexFunc(st.Sources, func(s store.AdvisorySource) bool { return s.Location == exportURL(from, e) })
+		at := slices.IndexFunc(st.Sources, func(s store.AdvisorySource) bool { return s.Location == snapshots.ExportURL(from, e) })
 		switch {
 		case at < 0:
 			none = append(none, e)
@@ -209,26 +203,21 @@ func missing(ctx context.Context, sets *snapshots.Service, from string, ecosyste
 	return note, nil
 }
 
-// refresh fetches what the cache lacks, or what it has had for a day.
-func refresh(ctx context.Context, db *store.DB, sets *snapshots.Service, from string, ecosystems []string) error {
+// refresh fetches what the cache lacks, or what it has had for a day. What can
+// not be fetched may be as old as it is; the note says so.
+func refresh(ctx context.Context, db *store.DB, sets *snapshots.Service, from string, ecosystems []string) (note string, err error) {
+	r, err := sets.Refresh(ctx, snapshots.ExportURLs(from, ecosystems), freshFor, findings.New(findings.Options{Store: db, Sets: sets}))
+	if err != nil || len(r.Failed) == 0 {
+		return "", err
+	}
 	known, err := db.AdvisorySources(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var old []string
-	for _, e := range ecosystems {
-		location := exportURL(from, e)
-		fresh := slices.ContainsFunc(known, func(s store.AdvisorySource) bool { return s.Location == location && time.Since(s.Imported) < freshFor })
-		if !fresh {
-			old = append(old, location)
+	for _, f := range r.Failed {
+		if !slices.ContainsFunc(known, func(s store.AdvisorySource) bool { return s.Location == f.Location }) {
+			return "", fmt.Errorf("%w; name advisories with --advisories, or list packages alone with --packages-only", f.Err)
 		}
 	}
-	if len(old) == 0 {
-		return nil
-	}
-	_, err = sets.Import(ctx, old, findings.New(findings.Options{Store: db, Sets: sets}))
-	if err != nil {
-		return fmt.Errorf("%w; use what was fetched before with --offline, or name advisories with --advisories, or list packages alone with --packages-only", err)
-	}
-	return nil
+	return fmt.Sprintf("%v; what was fetched before is used", r.Failed[0].Err), nil
 }

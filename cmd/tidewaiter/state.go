@@ -37,6 +37,7 @@ type state struct {
 	sets      *snapshots.Service
 	findings  *findings.Service
 	scans     *scan.Service
+	updates   *advisoryUpdates
 	jobs      *jobs.Runner // nil for an admin command
 }
 
@@ -99,7 +100,8 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 	scans := scan.New(scan.Options{
 		Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), EndOfLife: eol.Of, Findings: found, Logger: log,
 	})
-	return &state{db: db, identity: id, fleet: f, inventory: inv, sets: sets, findings: found, scans: scans}, nil
+	updates := &advisoryUpdates{from: c.AdvisoriesFrom, every: c.AdvisoriesEvery, sets: sets, findings: found, log: log}
+	return &state{db: db, identity: id, fleet: f, inventory: inv, sets: sets, findings: found, scans: scans, updates: updates}, nil
 }
 
 // Close closes what is open. The lock goes last: whoever gets it finds a
@@ -133,8 +135,8 @@ func openComponent(c *Config) (*component.Bundle, *component.SigningKey, error) 
 func (p *program) storeConfig(fs *pflag.FlagSet) (*Config, error) {
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	addConfigFlags(own)
-	for _, name := range []string{"data", "database", "keys"} {
-		if f := fs.Lookup(name); f.Changed {
+	for _, name := range []string{"data", "database", "keys", "advisories-from"} {
+		if f := fs.Lookup(name); f != nil && f.Changed {
 			if err := own.Set(name, f.Value.String()); err != nil {
 				return nil, err
 			}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -196,4 +197,15 @@ func (s *Service) catchUpPackages(ctx context.Context) (int, error) {
 // Risks returns what is known of images of one platform, by manifest.
 func (s *Service) Risks(ctx context.Context, manifests []int64) (map[int64]tidewaiter.Risk, error) {
 	return s.store.Risks(ctx, manifests)
+}
+
+// Ecosystems returns the ecosystems whose advisories may be about the packages
+// that there are, without releases, in order.
+func (s *Service) Ecosystems(ctx context.Context) ([]string, error) {
+	list, err := s.store.SubjectEcosystems(ctx)
+	for i := range list {
+		list[i], _, _ = strings.Cut(list[i], ":")
+	}
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(e string) bool { return e == "" }), err
 }

@@ -36,6 +36,13 @@ type Result struct {
 	Set       store.AdvisorySet
 	Unchanged bool // it was in force already
 	Sources   []SourceResult
+	Failed    []SourceFailure // of [Service.Refresh]: what is as old as it was
+}
+
+// SourceFailure says why a source could not be read.
+type SourceFailure struct {
+	Location string
+	Err      error
 }
 
 // SourceResult says what was read of a source.
@@ -58,28 +65,6 @@ func (s *Service) Import(ctx context.Context, locations []string, to Activator) 
 			if err := c.take(ctx, l); err != nil {
 				return err
 			}
-		}
-		return nil
-	})
-}
-
-// Update asks all sources that are URLs for what is new.
-func (s *Service) Update(ctx context.Context, to Activator) (Result, error) {
-	return s.change(ctx, to, func(c *change) error {
-		var errs []error
-		for _, l := range slices.Sorted(maps.Keys(c.sources)) {
-			if !isURL(l) {
-				continue
-			}
-			if err := c.take(ctx, l); err != nil { // the others go on
-				errs = append(errs, fmt.Errorf("%s: %w", shown(l), err))
-			}
-		}
-		if len(errs) > 0 && len(c.result.Sources) == 0 {
-			return errors.Join(errs...)
-		}
-		for _, err := range errs {
-			s.log.WarnContext(ctx, "a source of advisories could not be updated", "error", err)
 		}
 		return nil
 	})
@@ -121,7 +106,7 @@ func (c *change) list() []store.AdvisorySource {
 const keptSets = 3
 
 func (s *Service) change(ctx context.Context, to Activator, do func(*change) error) (result Result, err error) {
-	unlock, err := s.lock()
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return Result{}, err
 	}
@@ -144,6 +129,19 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err := do(c); err != nil {
 		return Result{}, err
 	}
+	within := func(ctx context.Context, tx *store.DB) error {
+		return tx.ReplaceAdvisorySources(ctx, c.list())
+	}
+	if state.SetNumber != 0 && slices.EqualFunc(list, c.list(), sameContent) {
+		c.result.Unchanged = true
+		if c.result.Set, err = s.set(ctx, state.SetNumber); err != nil {
+			return Result{}, err
+		}
+		return c.result, s.store.Tx(ctx, func(tx *store.DB) error { return within(ctx, tx) })
+	}
+	if len(c.sources) == 0 && state.SetNumber == 0 {
+		return c.result, nil // nothing was asked for, or nothing could be had
+	}
 	built, err := c.build(ctx)
 	if err != nil {
 		return Result{}, err
@@ -151,9 +149,6 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: built.Meta.Newest, Advisories: built.Meta.Advisories, Created: s.now(), Sources: c.list()}
 	if err := c.checkAge(ctx, state); err != nil {
 		return Result{}, err
-	}
-	within := func(ctx context.Context, tx *store.DB) error {
-		return tx.ReplaceAdvisorySources(ctx, c.list())
 	}
 	if built.Digest == state.Digest {
 		c.result.Set.Number, c.result.Unchanged = state.SetNumber, true
@@ -188,17 +183,34 @@ func (c *change) checkAge(ctx context.Context, state store.AdvisoryState) error 
 	if c.anyAge || state.SetNumber == 0 {
 		return nil
 	}
-	sets, err := c.s.store.AdvisorySets(ctx)
+	set, err := c.s.set(ctx, state.SetNumber)
 	if err != nil {
 		return err
 	}
-	for _, set := range sets {
-		if set.Number == state.SetNumber && c.result.Set.Newest.Before(set.Newest) {
-			return tidewaiter.Errorf(tidewaiter.Conflict, "these advisories are older than those in force: the newest is of %s, and in force is one of %s; to go back, use rollback",
-				date(c.result.Set.Newest), date(set.Newest))
-		}
+	if c.result.Set.Newest.Before(set.Newest) {
+		return tidewaiter.Errorf(tidewaiter.Conflict, "these advisories are older than those in force: the newest is of %s, and in force is one of %s; to go back, use rollback",
+			date(c.result.Set.Newest), date(set.Newest))
 	}
 	return nil
+}
+
+// set returns a set of advisories by its number.
+func (s *Service) set(ctx context.Context, number int64) (store.AdvisorySet, error) {
+	sets, err := s.store.AdvisorySets(ctx)
+	if err != nil {
+		return store.AdvisorySet{}, err
+	}
+	for _, set := range sets {
+		if set.Number == number {
+			return set, nil
+		}
+	}
+	return store.AdvisorySet{}, fmt.Errorf("the set %d of advisories is in force, and not there", number)
+}
+
+// sameContent tells whether two sources have the same content.
+func sameContent(a, b store.AdvisorySource) bool {
+	return a.Location == b.Location && a.Digest == b.Digest
 }
 
 func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }

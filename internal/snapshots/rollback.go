@@ -44,7 +44,7 @@ func (s *Service) Status(ctx context.Context) (st Status, err error) {
 // Rollback brings an earlier set into force, with its sources: the one with that
 // digest, or with "" the one before. Errors: NotFound.
 func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Activator) (set store.AdvisorySet, err error) {
-	unlock, err := s.lock()
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return set, err
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	Folder string           // for the files; it is made
 	Logger *slog.Logger     // nil for silence
 	Now    func() time.Time // nil for the clock
+	Wait   time.Duration    // how long to wait for the end of another import
 }
 
 // Service keeps sets of advisories. Its methods may be called by several
@@ -32,6 +33,7 @@ type Service struct {
 	folder string
 	log    *slog.Logger
 	now    func() time.Time
+	wait   time.Duration
 
 	mu      sync.Mutex
 	current *opened
@@ -47,7 +49,7 @@ type opened struct {
 
 // New returns a service.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now}
+	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now, wait: o.Wait}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -126,17 +128,26 @@ func (s *Service) open(ctx context.Context, digest tidewaiter.Digest) (*advisory
 	return advisory.Open(path, digest)
 }
 
+// lockPause is how often it is tried again whether another import has ended.
+const lockPause = 100 * time.Millisecond
+
 // lock keeps other processes from importing into the folder.
-func (s *Service) lock() (unlock func() error, err error) {
+func (s *Service) lock(ctx context.Context) (unlock func() error, err error) {
 	if err := os.MkdirAll(filepath.Join(s.folder, sourcesFolder), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of advisories: %w", err)
 	}
-	l, err := store.LockDataFolder(s.folder)
-	if tidewaiter.KindOf(err) == tidewaiter.Conflict && err != nil {
-		return nil, tidewaiter.Errorf(tidewaiter.Conflict, "another import is under way; wait for its end")
+	for end := time.Now().Add(s.wait); ; {
+		l, err := store.LockDataFolder(s.folder)
+		switch {
+		case err == nil:
+			return l.Release, nil
+		case tidewaiter.KindOf(err) != tidewaiter.Conflict:
+			return nil, err
+		case time.Now().After(end):
+			return nil, tidewaiter.Errorf(tidewaiter.Conflict, "another import is under way; wait for its end")
+		}
+		if err := pause(ctx, lockPause); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return l.Release, nil
 }

@@ -340,3 +340,15 @@ func (db *DB) knownVulnerabilities(ctx context.Context, names []VulnerabilityNam
 	})
 	return ids, err
 }
+
+// SubjectEcosystems returns the ecosystems whose advisories may be about the
+// packages that there are, with releases, in order.
+func (db *DB) SubjectEcosystems(ctx context.Context) ([]string, error) {
+	var list []string
+	// One step through the index for each, not for each package.
+	err := db.read.NewRaw(`WITH RECURSIVE e (ecosystem) AS (
+		SELECT MIN(ecosystem) FROM package_subjects
+		UNION ALL SELECT (SELECT MIN(s.ecosystem) FROM package_subjects AS s WHERE s.ecosystem > e.ecosystem) FROM e WHERE e.ecosystem IS NOT NULL
+	) SELECT ecosystem FROM e WHERE ecosystem IS NOT NULL ORDER BY ecosystem`).Scan(ctx, &list)
+	return list, notFound(err, "ecosystems")
+}
