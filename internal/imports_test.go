@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	// The APIs.
 	"internal/hssapi":       {"internal/findings", "internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/scan", "internal/store"},
 	"internal/iamapi":       {"internal/gateway", "internal/identity"},
-	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd"},
+	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed"},
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},
 
 	// The server's side of clusters, registries and images.
@@ -82,6 +82,7 @@ var mayImport = map[string][]string{
 	"internal/advisory/version": {},
 	"internal/advisory/vulns":   {},
 	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store"},
+	"internal/feed":             {"internal/store"},
 	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/store"},
 
 	// What the APIs stand on.

@@ -17,6 +17,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/eol"
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	"github.com/tidewaiter/tidewaiter/internal/extract/all"
+	"github.com/tidewaiter/tidewaiter/internal/feed"
 	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
@@ -38,6 +39,7 @@ type state struct {
 	findings  *findings.Service
 	scans     *scan.Service
 	updates   *advisoryUpdates
+	feed      *feed.Service
 	jobs      *jobs.Runner // nil for an admin command
 }
 
@@ -101,7 +103,8 @@ func openDatabase(ctx context.Context, c *Config, log *slog.Logger, migrate bool
 		Store: db, Wake: f.Wake, Extractors: extract.Version(all.Extractors()), EndOfLife: eol.Of, Findings: found, Logger: log,
 	})
 	updates := &advisoryUpdates{from: c.AdvisoriesFrom, every: c.AdvisoriesEvery, sets: sets, findings: found, log: log}
-	return &state{db: db, identity: id, fleet: f, inventory: inv, sets: sets, findings: found, scans: scans, updates: updates}, nil
+	told := feed.New(feed.Options{Store: db, Sealer: key, Logger: log})
+	return &state{feed: told, db: db, identity: id, fleet: f, inventory: inv, sets: sets, findings: found, scans: scans, updates: updates}, nil
 }
 
 // Close closes what is open. The lock goes last: whoever gets it finds a

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
+	"github.com/tidewaiter/tidewaiter/internal/feed"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
@@ -53,7 +54,7 @@ func newHouse(t *testing.T) *house {
 	h.must(err)
 	api := g.NewAPI("test")
 	adminapi.Register(api, adminapi.Options{
-		Identity: h.id, Fleet: h.fleet, Inventory: h.inventory, Component: adminapi.Component{
+		Identity: h.id, Fleet: h.fleet, Inventory: h.inventory, Feed: feed.New(feed.Options{Store: db, Sealer: key, Logger: log}), Component: adminapi.Component{
 			Server: "https://tidewaiter.example.com", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
 			Digest: "sha256:" + strings.Repeat("0", 64),
 		},

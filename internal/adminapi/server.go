@@ -1,14 +1,15 @@
 // Package adminapi is this server's own API under /tidewaiter/v1, for what the
 // contract leaves to a console: the administration of identity (users, projects,
 // enterprise projects, policies, grants and access keys of the caller's
-// account), the clusters of scan components, and what a connection to a registry
-// has beyond the contract.
+// account), the clusters of scan components, what a connection to a registry has
+// beyond the contract, and what came and went in images.
 package adminapi
 
 import (
 	"net/http"
 	"time"
 
+	"github.com/tidewaiter/tidewaiter/internal/feed"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
@@ -22,6 +23,7 @@ type Options struct {
 	Identity  *identity.Service
 	Fleet     *fleet.Service
 	Inventory *inventory.Service
+	Feed      *feed.Service
 	Component Component
 }
 
@@ -37,14 +39,16 @@ type server struct {
 	identity  *identity.Service
 	fleet     *fleet.Service
 	inventory *inventory.Service
+	feed      *feed.Service
 	component Component
 }
 
 // Register adds the operations to the API.
 func Register(api *gateway.API, o Options) {
-	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, component: o.Component}
+	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, feed: o.Feed, component: o.Component}
 	s.registerClusters()
 	s.registerRegistries()
+	s.registerChanges()
 	s.registerUsers()
 	s.registerAccessKeys()
 	s.registerProjects()

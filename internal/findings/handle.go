@@ -51,7 +51,7 @@ func (s *Service) Handle(ctx context.Context, e tidewaiter.Extent, sel Selection
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
 		}
-		return tx.CountVulnerabilities(ctx, names, func() error {
+		return tx.CountVulnerabilities(ctx, names, s.now(), func() error {
 			h := handling{tx: tx, extent: e, kind: sel.Kind, operation: o, author: author, remark: remark, now: s.now()}
 			for _, name := range chosen.names {
 				if err := h.one(ctx, name, chosen.images[name]); err != nil {
@@ -190,7 +190,7 @@ func (s *Service) SettleExceptions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return tx.CountVulnerabilities(ctx, bothKinds(moved), func() error { return tx.MoveExceptions(ctx, now) })
+		return tx.CountVulnerabilities(ctx, bothKinds(moved), now, func() error { return tx.MoveExceptions(ctx, now) })
 	})
 }
 

@@ -7,6 +7,11 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/store"
 )
 
+// State returns which set of advisories is in force.
+func (s *Service) State(ctx context.Context) (store.AdvisoryState, error) {
+	return s.store.AdvisoryState(ctx)
+}
+
 // OfImage returns a page of the vulnerabilities of some images of one platform:
 // see [store.DB.ImageFindings].
 func (s *Service) OfImage(ctx context.Context, manifests []int64, f store.FindingFilter, p store.Page) ([]store.ImageFinding, int, error) {

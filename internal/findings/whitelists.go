@@ -121,7 +121,7 @@ func (s *Service) changeExceptions(ctx context.Context, names []store.Vulnerabil
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
 		}
-		return tx.CountVulnerabilities(ctx, names, func() error { return change(tx) })
+		return tx.CountVulnerabilities(ctx, names, s.now(), func() error { return change(tx) })
 	})
 }
 

@@ -44,6 +44,8 @@ type ImageVulInfo struct {
 	Type          string   `json:"type" enum:"linux_vul,app_vul"`
 	Reason        string   `json:"reason" enum:"range,version,unreadable range" doc:"Why the advisory is about the version."`
 	FirstSeen     int64    `json:"first_seen" doc:"When it was first known in this image; milliseconds."`
+	Cause         string   `json:"cause" enum:"content,advisories" doc:"What brought it: what the image held when it was first scanned, or advisories that came into force later."`
+	BuildStep     string   `json:"build_step" doc:"The command that made the layer; empty if the image's history does not tell."`
 	HandledBy     string   `json:"handled_by" doc:"Why it counts as handled: ignore, manual_repair, whitelist or vex; empty if it does not."`
 	HandledRemark string   `json:"handled_remark" doc:"What was said of that."`
 }
@@ -87,7 +89,9 @@ type listImageVulnerabilitiesOutput struct {
 		TotalNum int32          `json:"total_num"`
 		DataList []ImageVulInfo `json:"data_list" nullable:"false" doc:"The worst first; each once for each version of a package that has it, and for each platform."`
 		// Beyond the contract.
-		UnknownNum int32 `json:"unknown_num" doc:"Beyond the contract: packages of which it is not known what they have, as there are no advisories about their ecosystem or release, or their version cannot be read."`
+		AdvisorySet   string `json:"advisory_set" doc:"Beyond the contract: digest of the set of advisories by which this is so; empty if there is none."`
+		EvaluatedTime int64  `json:"evaluated_time" doc:"Beyond the contract: since when that set is in force; milliseconds."`
+		UnknownNum    int32  `json:"unknown_num" doc:"Beyond the contract: packages of which it is not known what they have, as there are no advisories about their ecosystem or release, or their version cannot be read."`
 	}
 }
 
@@ -112,11 +116,20 @@ func (s *server) listImageVulnerabilities(ctx context.Context, in *listImageVuln
 	}
 	out := &listImageVulnerabilitiesOutput{}
 	out.Body.TotalNum = count32(total)
+	if out.Body.AdvisorySet, out.Body.EvaluatedTime, err = s.evaluated(ctx); err != nil {
+		return nil, err
+	}
 	for _, r := range risks {
 		out.Body.UnknownNum += count32(r.Gaps)
 	}
 	out.Body.DataList, err = s.wireImageFindings(ctx, found)
 	return out, err
+}
+
+// evaluated returns which set of advisories is in force, and since when.
+func (s *server) evaluated(ctx context.Context) (digest string, since int64, err error) {
+	state, err := s.findings.State(ctx)
+	return string(state.Digest), milliseconds(state.Activated), err
 }
 
 func (s *server) wireImageFindings(ctx context.Context, found []store.ImageFinding) ([]ImageVulInfo, error) {
@@ -135,6 +148,7 @@ func (s *server) wireImageFindings(ctx context.Context, found []store.ImageFindi
 			AppName: f.Package.Name, AppPath: f.Path, Version: f.Package.Version, Solution: solution(f.Document.Name, f.PackageFinding), URL: link(a),
 			SeverityLevel: vulnerabilityLevel(f.Severity), CvssScore: score(f.Score), SeverityOf: f.Document.Source, AdvisoryID: f.Advisory,
 			Aliases: append([]string{}, f.Document.Aliases...), FixedVersion: f.Fixed, Type: string(f.Kind), Reason: string(f.Document.Reason), FirstSeen: milliseconds(f.FirstSeen),
+			Cause: string(f.Cause), BuildStep: f.Step,
 		}
 		if f.Handled != nil {
 			w.HandledBy, w.HandledRemark = string(f.Handled.Action), f.Handled.Remark

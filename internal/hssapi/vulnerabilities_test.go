@@ -99,6 +99,13 @@ func TestListImageVulnerabilities(t *testing.T) {
 			t.Errorf("%s %s (-want +got)\n%s", tt.id, tt.query, diff)
 		}
 	}
+	a := h.ask("GET", vulnerabilitiesOf(idOf("app 1"), of("harbor", "", "", "")), nil)
+	if set, _ := a.body["advisory_set"].(string); !strings.HasPrefix(set, "sha256:") || a.body["evaluated_time"] == 0. {
+		t.Errorf("it is not said by which advisories: %s", a.text)
+	}
+	if diff := cmp.Diff([]string{"advisories ", "advisories ", "advisories "}, h.rows(vulnerabilitiesOf(idOf("app 1"), of("harbor", "", "", "")), "cause", "build_step")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
 	list, err := h.sdk.ListImageVulnerabilities(&model.ListImageVulnerabilitiesRequest{
 		ImageId: idOf("app 1"), ImageType: "harbor", Namespace: "team", ImageName: "app", TagName: "1.0", AppName: pointer("bash"),
 	})

@@ -120,6 +120,21 @@ func newKey(secret []byte) (*Key, error) {
 // Fingerprint returns what tells this key from others, and nothing else of it.
 func (k *Key) Fingerprint() string { return k.fingerprint }
 
+// Seal seals what only a holder of this key is to read, bound to what it is for.
+func (k *Key) Seal(purpose string, secret []byte) []byte {
+	//nolint:gosec // G407: the AEAD makes a random nonce itself and takes none
+	return k.aead.Seal(nil, nil, secret, []byte("tidewaiter "+purpose))
+}
+
+// Open opens what Seal returned.
+func (k *Key) Open(purpose string, sealed []byte) ([]byte, error) {
+	secret, err := k.aead.Open(nil, nil, sealed, []byte("tidewaiter "+purpose))
+	if err != nil {
+		return nil, fmt.Errorf("open what was sealed for %q: %w", purpose, err)
+	}
+	return secret, nil
+}
+
 // seal seals the secret half of an access key, bound to the public half.
 func (k *Key) seal(accessKey, secret string) []byte {
 	//nolint:gosec // G407: the AEAD makes a random nonce itself and takes none

@@ -63,10 +63,10 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 			break
 		}
 	}
-	switch {
-	case set.Number == 0:
+	switch set.Number {
+	case 0:
 		return set, tidewaiter.Errorf(tidewaiter.NotFound, "there is no such earlier set of advisories; look at the status for those that there are")
-	case set.Number == state.SetNumber:
+	case state.SetNumber:
 		return set, nil
 	}
 	path := filepath.Join(s.folder, advisory.FileName(set.Digest))

@@ -61,7 +61,7 @@ func (r exceptionHistoryRow) noun() HandledEntry {
 func (db *DB) PutHandled(ctx context.Context, list []HandledEntry) error {
 	rows := nouns(list, func(h HandledEntry) exceptionHistoryRow {
 		return exceptionHistoryRow{
-			ProjectID: h.ProjectID, EnterpriseProjectID: h.EnterpriseProjectID, Vulnerability: h.VulnerabilityName.Name, Kind: h.Kind, ImageID: h.ImageID, ManifestID: h.ManifestID,
+			ProjectID: h.ProjectID, EnterpriseProjectID: h.EnterpriseProjectID, Vulnerability: h.Name, Kind: h.Kind, ImageID: h.ImageID, ManifestID: h.ManifestID,
 			Namespace: h.Namespace, Image: h.Image, Tag: h.Tag, Digest: h.Digest, Action: h.Action, Remark: h.Remark, Author: h.Author, Created: micros(h.Created),
 		}
 	})

@@ -16,7 +16,7 @@ func (db *DB) AddException(ctx context.Context, e tidewaiter.Exception) error {
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
 		}
-		return tx.CountVulnerabilities(ctx, namesOf(e), func() error {
+		return tx.CountVulnerabilities(ctx, namesOf(e), Now(), func() error {
 			types, err := json.Marshal(e.RegistryTypes)
 			if err != nil {
 				return err
@@ -45,7 +45,7 @@ func (db *DB) DropException(ctx context.Context, e tidewaiter.Exception) error {
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
 		}
-		return tx.CountVulnerabilities(ctx, namesOf(e), func() error {
+		return tx.CountVulnerabilities(ctx, namesOf(e), Now(), func() error {
 			_, err := tx.write.NewRaw("DELETE FROM exceptions WHERE id = ?", e.ID).Exec(ctx)
 			return err
 		})

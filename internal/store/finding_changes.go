@@ -24,11 +24,14 @@ const (
 // NewFindingChange is a change that is to be told.
 type NewFindingChange struct {
 	Cause      FindingCause
-	SetNumber  int64
+	SetNumber  int64 // of [CauseAdvisories]
 	ManifestID int64 // of [CauseContent]: the image of one platform
 	Created    time.Time
-	Changes    []FindingChange // of package versions
-	Images     []int64         // of one platform, by manifest, that have other numbers by it; in order
+	// Changes are of package versions. Of [CauseExceptions], they name the
+	// vulnerabilities alone; of [CauseContent], there are none for an image that
+	// was never scanned before.
+	Changes []FindingChange
+	Images  []int64 // of one platform, by manifest, that it is about; in order
 }
 
 type findingChangeRow struct {
@@ -40,13 +43,6 @@ type findingChangeRow struct {
 	ManifestID int64
 	Created    int64
 	Document   []byte
-}
-
-type findingChangeImageRow struct {
-	bun.BaseModel `bun:"finding_change_images,alias:finding_change_images"`
-
-	ChangeID   int64
-	ManifestID int64
 }
 
 // changeDocument is a [FindingChange] as it is kept.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -58,15 +59,22 @@ type FindingChanges struct {
 // vulnerabilities or what exceptions say of them, and puts the numbers of images
 // and vulnerabilities right. Those of the names that do not exist before f do not
 // count: nothing has them. It is called within a transaction that locks the
-// findings ([DB.LockFindings]).
-func (db *DB) CountVulnerabilities(ctx context.Context, names []VulnerabilityName, f func() error) error {
+// findings ([DB.LockFindings]), and notes the change for those who want to be told.
+func (db *DB) CountVulnerabilities(ctx context.Context, names []VulnerabilityName, now time.Time, f func() error) error {
 	known, err := db.knownVulnerabilities(ctx, names)
 	if err != nil {
 		return err
 	}
 	ids := slices.Sorted(maps.Values(known))
-	_, err = db.countVulnerabilities(ctx, ids, nil, f)
-	return err
+	counted, err := db.countVulnerabilities(ctx, ids, nil, f)
+	if err != nil || len(counted.Images) == 0 {
+		return err
+	}
+	c := NewFindingChange{Cause: CauseExceptions, Created: now, Images: counted.Images}
+	for _, n := range slices.SortedFunc(maps.Keys(known), VulnerabilityName.compare) {
+		c.Changes = append(c.Changes, FindingChange{VulnerabilityName: n})
+	}
+	return db.PutFindingChange(ctx, c)
 }
 
 // countVulnerabilities is [DB.CountVulnerabilities] by ids. gaps says of packages

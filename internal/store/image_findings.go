@@ -23,6 +23,8 @@ type ImageFinding struct {
 	Package    PackageVersion
 	Path       string            // of what says that the package is there
 	Layer      tidewaiter.Digest // from which on it is there, as in the registry
+	Step       string            // the command of the build step that made the layer, or ""
+	Cause      FindingCause      // what brought it: the image's content, or advisories that came later
 	Handled    *tidewaiter.Exception
 }
 
@@ -154,7 +156,10 @@ func (db *DB) findingsOf(ctx context.Context, manifests []int64) ([]ImageFinding
 				VulnerabilityName: VulnerabilityName{v.Name, kindOf(v.IsSystem)}, PackageID: r.PackageID, Severity: r.Severity, Score: r.Score,
 				Advisory: r.Advisory, Status: r.Status, Fixed: r.Fixed, FirstSeen: fromMicros(max(r.FirstSeen, since[r.ManifestID].Since)), SetNumber: r.SetNumber,
 			},
-			ManifestID: r.ManifestID, Exploited: optionalTime(v.Exploited), Package: versions[r.PackageID],
+			ManifestID: r.ManifestID, Exploited: optionalTime(v.Exploited), Package: versions[r.PackageID], Cause: CauseContent,
+		}
+		if r.FirstSeen > since[r.ManifestID].Since {
+			list[i].Cause = CauseAdvisories
 		}
 		for _, rule := range rules[r.VulnerabilityID] {
 			if at := places[r.RegistryNumber]; at != nil && rule.applies(heldImage{r.ManifestID, at}, list[i].Package) {
@@ -226,13 +231,46 @@ func (db *DB) completeFindings(ctx context.Context, list []ImageFinding, rows []
 	for _, d := range documents {
 		texts[[2]int64{d.PackageID, d.VulnerabilityID}] = d.Document
 	}
+	steps, err := db.buildSteps(ctx, distinct(rows, func(r imageFindingRow) int64 { return r.ManifestID }))
+	if err != nil {
+		return err
+	}
 	for i, r := range rows {
 		list[i].Path, list[i].Layer = byID[r.PathID], digests[place{r.ManifestID, r.Origin}]
+		if s := steps[r.ManifestID]; r.Origin < len(s) {
+			list[i].Step = s[r.Origin]
+		}
 		if err := json.Unmarshal([]byte(texts[wanted[i]]), &list[i].Document); err != nil {
 			return fmt.Errorf("read finding: %w", err)
 		}
 	}
 	return nil
+}
+
+// buildSteps returns the commands that made the layers of images of one
+// platform, "" where that is not known.
+func (db *DB) buildSteps(ctx context.Context, manifests []int64) (map[int64][]string, error) {
+	steps := make(map[int64][]string, len(manifests))
+	return steps, eachChunk(manifests, func(chunk []int64) error {
+		var rows []scanResultRow
+		if err := db.read.NewRaw("SELECT manifest_id, document FROM scan_results WHERE manifest_id IN (?)", bun.List(chunk)).Scan(ctx, &rows); err != nil {
+			return notFound(err, "results of scans")
+		}
+		for _, r := range rows {
+			d, err := decodeDocument(r.Document)
+			if err != nil {
+				return err
+			}
+			commands := make([]string, len(d.Layers))
+			for i, l := range d.Layers {
+				if l.Step >= 0 && l.Step < len(d.Config.Steps) {
+					commands[i] = d.Config.Steps[l.Step].Command
+				}
+			}
+			steps[r.ManifestID] = commands
+		}
+		return nil
+	})
 }
 
 // countOpen fills in how many vulnerabilities software of some images has.

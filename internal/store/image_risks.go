@@ -284,12 +284,12 @@ func (db *DB) countImage(ctx context.Context, registryNumber, manifestID int64, 
 	i := heldImage{manifestID, place}
 	row, counted := known[manifestID]
 	before := make(map[int64]bool)
+	var had imageStanding
 	if counted {
-		s, err := db.standingOf(ctx, manifestID)
-		if err != nil {
+		if had, err = db.standingOf(ctx, manifestID); err != nil {
 			return err
 		}
-		_, before = s.risk(i)
+		_, before = had.risk(i)
 	}
 	if err := f(); err != nil {
 		return err
@@ -315,11 +315,60 @@ func (db *DB) countImage(ctx context.Context, registryNumber, manifestID int64, 
 	if err := db.addVulnerabilityCounts(ctx, placeDeltas(place, before, after)); err != nil {
 		return err
 	}
+	if err := db.putContentChange(ctx, manifestID, counted, had.findings, s.findings, now); err != nil {
+		return err
+	}
 	roots, err := db.rootsOf(ctx, []int64{manifestID})
 	if err != nil {
 		return err
 	}
 	return db.settleRisks(ctx, roots)
+}
+
+// putContentChange notes that an image has other findings, as it was scanned
+// for the first time, or by other extractors.
+func (db *DB) putContentChange(ctx context.Context, manifestID int64, counted bool, before, after []imageFinding, now time.Time) error {
+	c := NewFindingChange{Cause: CauseContent, ManifestID: manifestID, Created: now, Images: []int64{manifestID}}
+	if !counted {
+		if len(after) == 0 {
+			return nil
+		}
+		return db.PutFindingChange(ctx, c)
+	}
+	had, has := make(map[imageFinding]bool, len(before)), make(map[imageFinding]bool, len(after))
+	for _, f := range before {
+		had[f] = true
+	}
+	names := make(map[int64]VulnerabilityName)
+	var ids []int64
+	for _, f := range after {
+		has[f] = true
+		if !had[f] {
+			ids = append(ids, f.VulnerabilityID)
+		}
+	}
+	for _, f := range before {
+		if !has[f] {
+			ids = append(ids, f.VulnerabilityID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := db.nameVulnerabilities(ctx, ids, names); err != nil {
+		return err
+	}
+	for _, f := range after {
+		if !had[f] {
+			c.Changes = append(c.Changes, FindingChange{VulnerabilityName: names[f.VulnerabilityID], PackageID: f.PackageID, After: &FindingState{Severity: f.Severity}})
+		}
+	}
+	for _, f := range before {
+		if !has[f] {
+			c.Changes = append(c.Changes, FindingChange{VulnerabilityName: names[f.VulnerabilityID], PackageID: f.PackageID, Before: &FindingState{Severity: f.Severity}})
+		}
+	}
+	return db.PutFindingChange(ctx, c)
 }
 
 // placeDeltas returns what it means for vulnerabilities that one image has

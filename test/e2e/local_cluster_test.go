@@ -166,7 +166,7 @@ func filters(t *testing.T, s *server, name string, want listing) {
 		{"scan_status", model.ListRegistryImagesRequest{ScanStatus: ptr("unscan")}, everything},
 		{"another scan_status", model.ListRegistryImagesRequest{ScanStatus: ptr("success")}, 0},
 		{"has_vul", model.ListRegistryImagesRequest{HasVul: ptr(true)}, 0},
-		{"risky", model.ListRegistryImagesRequest{Risky: ptr(false)}, everything},
+		{"risky", model.ListRegistryImagesRequest{Risky: ptr(false)}, 0}, // nothing is known of them yet
 		{"start_latest_sync_time", model.ListRegistryImagesRequest{StartLatestSyncTime: ptr(int64(1))}, everything},
 		{"end_latest_sync_time", model.ListRegistryImagesRequest{EndLatestSyncTime: ptr(int64(1))}, 0},
 		{"sort_key", model.ListRegistryImagesRequest{SortKey: ptr("latest_scan_time"), SortDir: ptr("desc")}, everything},

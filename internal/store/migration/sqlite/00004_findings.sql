@@ -210,13 +210,14 @@ CREATE TABLE finding_change_images (
     PRIMARY KEY (change_id, manifest_id)
 ) WITHOUT ROWID;
 
--- Who is told of changes. cursor is the last change, and image of it, that was
--- delivered. secret is sealed with a key outside of the database.
+-- Who is told of changes. change_id and manifest_id name the last event that was
+-- delivered. origin is scheme and host of the URL; sealed is the URL and the secret,
+-- sealed with a key outside of the database.
 CREATE TABLE webhooks (
     id          TEXT   NOT NULL PRIMARY KEY,
     project_id  TEXT   NOT NULL,
-    url         TEXT   NOT NULL,
-    secret      BLOB   NOT NULL,
+    origin      TEXT   NOT NULL,
+    sealed      BLOB   NOT NULL,
     change_id   BIGINT NOT NULL,
     manifest_id BIGINT NOT NULL,
     failures    BIGINT NOT NULL,
