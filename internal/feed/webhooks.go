@@ -39,7 +39,7 @@ func (s *Service) AddWebhook(ctx context.Context, projectID, to string) (store.W
 	}
 	w := store.Webhook{ID: store.NewID(), ProjectID: projectID, Origin: u.Scheme + "://" + u.Host, Created: s.now(), NextDue: s.now()}
 	secret := make([]byte, 32)
-	rand.Read(secret) //nolint:errcheck // it never fails
+	rand.Read(secret)                             //nolint:errcheck // it never fails
 	text, err := json.Marshal(sealed{to, secret}) //nolint:gosec // G117: it is sealed before it is kept
 	if err != nil {
 		return store.Webhook{}, "", fmt.Errorf("write webhook: %w", err)
