@@ -49,6 +49,7 @@ func (g *Gateway) protect(op *Operation, next http.Handler) http.Handler {
 			WriteError(w, r, err)
 			return
 		}
+		r.URL.RawQuery = spelledOut(r.URL.RawQuery, op.Flags)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -150,7 +150,7 @@ func TestErrors(t *testing.T) {
 			"the token is scoped to another project than the one in the path; request a token for that project"}},
 		{"missing", "/v5/p1/filter", "good", answer{400, "HSS.0001", "Invalid parameter word: required query parameter is missing"}},
 		{"empty", "/v5/p1/filter?word=", "good", answer{400, "HSS.0001", "Invalid parameter word: required query parameter is missing"}},
-		{"no value", "/v5/p1/filter?word&limit=10", "good", answer{400, "HSS.0001", "Invalid parameter word: it has no value"}},
+		{"no value", "/v5/p1/filter?word&limit=10", "good", answer{400, "HSS.0001", "Invalid parameter word: required query parameter is missing"}},
 		{"long", "/v5/p1/filter?word=sixsix", "good", answer{400, "HSS.0001", "Invalid parameter word: expected length <= 5"}},
 		{"runes count", "/v5/p1/filter?word=" + url.QueryEscape("äöüßé"), "good", answer{Status: 200}},
 		{"repeated", "/v5/p1/filter?word=a&word=a", "good", answer{400, "HSS.0001", "Invalid parameter word: it is given more than once; give it once"}},

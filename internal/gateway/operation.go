@@ -36,7 +36,7 @@ type Operation struct {
 	// ChecksItself says that the handler checks the parameters, in better words
 	// than the ranges of its tags would; they are for the document then.
 	ChecksItself bool
-	// Flags are query parameters that may stand there without a value.
+	// Flags are query parameters that are true where they stand without a value.
 	Flags []string
 	// Status of a success; 0 is 200.
 	Status int

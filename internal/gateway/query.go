@@ -42,9 +42,22 @@ func checkQuery(raw string, op *Operation) error {
 	return nil
 }
 
+// spelledOut returns a query in which parameters without a "=" have one, but
+// for flags: the vendor's SDK for Go writes an empty value so, which huma takes
+// for true.
+func spelledOut(raw string, flags []string) string {
+	pairs := strings.Split(raw, "&")
+	for i, pair := range pairs {
+		if pair != "" && !strings.Contains(pair, "=") && !slices.Contains(flags, pair) {
+			pairs[i] += "="
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
 // checkPair checks the n-th "name=value" of a query and returns the name.
 func checkPair(pair string, n int, op *Operation) (string, error) {
-	rawName, rawValue, hasValue := strings.Cut(pair, "=")
+	rawName, rawValue, _ := strings.Cut(pair, "=")
 	name, err := url.QueryUnescape(rawName)
 	if err != nil || strings.Contains(rawName, ";") {
 		return "", tidewaiter.InvalidField("query",
@@ -57,9 +70,6 @@ func checkPair(pair string, n int, op *Operation) (string, error) {
 		return "", tidewaiter.InvalidField("query",
 			"parameter number %d is not one of this operation, which takes %s; inside a value write & as %%26 and # as %%23",
 			n, listed(op.parameterNames))
-	}
-	if !hasValue && !slices.Contains(op.Flags, name) {
-		return "", tidewaiter.InvalidField(name, "it has no value")
 	}
 	if strings.Contains(rawValue, ";") {
 		return "", tidewaiter.InvalidField(name, "its value has a semicolon; write it as %%3B")

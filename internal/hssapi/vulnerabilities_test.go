@@ -113,6 +113,12 @@ func TestListImageVulnerabilities(t *testing.T) {
 	if *list.TotalNum != 1 {
 		t.Fatalf("got %s", list)
 	}
+	// What is empty the SDK writes without a "=".
+	empty, err := h.sdk.ListImageVulnerabilities(&model.ListImageVulnerabilitiesRequest{ImageId: idOf("app 1"), ImageType: "harbor", AppName: pointer("bash")})
+	h.must(err)
+	if *empty.TotalNum != 1 {
+		t.Errorf("got %s", empty)
+	}
 	got := (*list.DataList)[0]
 	if *got.VulId != "CVE-2026-1000" || *got.Description != "about DEBIAN-CVE-2026-1000" || *got.Position != string(namedLayer("debian").Digest) || *got.AppPath != "/var/lib/dpkg/status" ||
 		*got.Solution != "Upgrade bash to 5.2-2 or later." || *got.Url != "https://example.com/fix/DEBIAN-CVE-2026-1000" {

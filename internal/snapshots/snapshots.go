@@ -34,6 +34,7 @@ type Service struct {
 	log    *slog.Logger
 	now    func() time.Time
 	wait   time.Duration
+	pause  func(context.Context, time.Duration) error
 
 	mu      sync.Mutex
 	current *opened
@@ -49,7 +50,7 @@ type opened struct {
 
 // New returns a service.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now, wait: o.Wait}
+	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now, wait: o.Wait, pause: pause}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -131,7 +131,7 @@ const (
 func (s *Service) download(ctx context.Context, location, etag string) (downloaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
-	d := &transfer{ctx: ctx, location: location, etag: etag}
+	d := &transfer{ctx: ctx, pause: s.pause, location: location, etag: etag}
 	for attempt := 0; ; attempt++ {
 		body, err := d.open()
 		if err == nil && body == nil {
@@ -144,7 +144,7 @@ func (s *Service) download(ctx context.Context, location, etag string) (download
 		if !d.again || attempt == downloadAttempts-1 {
 			return downloaded{}, err
 		}
-		if err := pause(ctx, max(d.wait, firstPause<<attempt)); err != nil {
+		if err := s.pause(ctx, max(d.wait, firstPause<<attempt)); err != nil {
 			return downloaded{}, err
 		}
 	}
@@ -164,6 +164,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // transfer reads a URL, and goes on where a connection broke.
 type transfer struct {
 	ctx            context.Context
+	pause          func(context.Context, time.Duration) error
 	location, etag string
 
 	body     io.ReadCloser
@@ -212,7 +213,9 @@ func (t *transfer) open() (io.ReadCloser, error) {
 		return nil, answer.Body.Close()
 	case answer.StatusCode == http.StatusPartialContent && t.read > 0 && t.tag != "" && answer.Header.Get("ETag") == t.tag:
 		return answer.Body, nil
-	case answer.StatusCode == http.StatusOK && t.read == 0:
+	case answer.StatusCode == http.StatusOK && t.read > 0:
+		return nil, errors.Join(tidewaiter.Errorf(tidewaiter.Unavailable, "%s changed while it was being fetched; fetch it again", shown(t.location)), answer.Body.Close())
+	case answer.StatusCode == http.StatusOK:
 		t.tag, t.size = answer.Header.Get("ETag"), answer.ContentLength
 		if t.size > maxSource {
 			return nil, errors.Join(tidewaiter.Errorf(tidewaiter.TooLarge, "%s has more than %d bytes", shown(t.location), int64(maxSource)), answer.Body.Close())
@@ -243,7 +246,7 @@ func (t *transfer) Read(b []byte) (int, error) {
 			return 0, tidewaiter.Errorf(tidewaiter.Unavailable, "%s broke off after %d bytes", shown(t.location), t.read)
 		}
 		t.failures++
-		if err := pause(t.ctx, max(t.wait, firstPause<<t.failures)); err != nil {
+		if err := t.pause(t.ctx, max(t.wait, firstPause<<t.failures)); err != nil {
 			return 0, err
 		}
 		body, oerr := t.open()

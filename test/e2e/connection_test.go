@@ -95,13 +95,19 @@ func (s *server) awaitRegistry(t testing.TB, id, status string) (reason string) 
 // the answer; into may be nil. It returns the status and the body.
 func (s *server) own(t testing.TB, method, path string, body, into any) (status int, answer string) {
 	t.Helper()
+	return s.call(t, method, "/tidewaiter/v1"+path, body, into)
+}
+
+// call is own for any path.
+func (s *server) call(t testing.TB, method, path string, body, into any) (status int, answer string) {
+	t.Helper()
 	var send bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&send).Encode(body); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := http.NewRequest(method, s.URL+"/tidewaiter/v1"+path, &send)
+	r, err := http.NewRequest(method, s.URL+path, &send)
 	if err != nil {
 		t.Fatal(err)
 	}

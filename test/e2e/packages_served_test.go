@@ -12,7 +12,8 @@ import (
 
 // TestPackagesThroughTheAPI has a component in a container scan all images of
 // real content, and wants the API to list what the engine finds in them, which
-// TestPackagesAsToolsListThem compares with what their own tools list.
+// TestPackagesAsToolsListThem compares with what their own tools list; and which
+// vulnerabilities they have, as a reference of its own finds them.
 func TestPackagesThroughTheAPI(t *testing.T) {
 	c := startInContainer(t)
 	names := realImageNames(t)
@@ -36,4 +37,5 @@ func TestPackagesThroughTheAPI(t *testing.T) {
 	if got := c.apps(t, c.image(t, "real/multi:1")); len(got) == 0 {
 		t.Error("the index of two platforms holds nothing")
 	}
+	c.vulnerabilities(t, c.reg, names)
 }

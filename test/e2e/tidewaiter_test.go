@@ -90,6 +90,9 @@ func startServer(t testing.TB, wrapper, args []string) *server {
 	if !slices.Contains(args, "--listen") {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
+	if !slices.Contains(args, "--advisories-from") {
+		args = append(args, "--advisories-from", "off") // tests are not a reason to ask anybody
+	}
 	words := slices.Concat(wrapper, []string{tidewaiterProgram(t), "serve"}, args)
 	var err error
 	if s.process, err = launch(command(nil, words[0], words[1:]...)); err != nil {
