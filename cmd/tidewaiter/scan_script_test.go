@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -42,6 +44,7 @@ import (
 //	$REGISTRY     a registry with TLS and a password, whose certificate is in
 //	              ca.pem; app:1 is what layout is. $PLAIN is the same without TLS.
 //	docker        a folder with docker's configuration for both
+//	$EXPORT       an export of OSV, with advisories of Debian: the folder export
 func TestScanScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/scan", Cmds: commands(), RequireUniqueNames: true,
@@ -49,7 +52,7 @@ func TestScanScripts(t *testing.T) {
 			if err := setUp(env); err != nil {
 				return err
 			}
-			return scanSetUp(t, env)
+			return errors.Join(scanSetUp(t, env), exportSetUp(env))
 		},
 	})
 }
@@ -143,6 +146,30 @@ func scanSetUp(tb testing.TB, env *testscript.Env) error {
 		return err
 	}
 	return scanRegistry(env, index)
+}
+
+// exportSetUp publishes advisories.
+func exportSetUp(env *testscript.Env) error {
+	folder := filepath.Join(env.WorkDir, "export", "Debian")
+	var archive bytes.Buffer
+	z := zip.NewWriter(&archive)
+	for id, fixed := range map[string]string{"DEBIAN-CVE-2023-38545": "7.88.1-10+deb12u4", "DEBIAN-CVE-2023-99999": "7.88.1-9"} {
+		f, err := z.Create(id + ".json")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(f, `{"schema_version":"1.7.0","id":%q,"modified":"2026-01-01T00:00:00Z","upstream":[%q],"summary":"SOCKS5 \u001b[31m overflow",
+			"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],"references":[{"type":"ADVISORY","url":"https://example.com/advisory"}],
+			"affected":[{"package":{"ecosystem":"Debian:12","name":"curl"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":%q}]}]}]}`, id, id[len("DEBIAN-"):], fixed)
+		if err != nil {
+			return err
+		}
+	}
+	site := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(folder))))
+	env.Defer(site.Close)
+	env.Setenv("EXPORT", site.URL)
+	env.Setenv("XDG_CACHE_HOME", "")
+	return errors.Join(z.Close(), os.MkdirAll(folder, 0o700), os.WriteFile(filepath.Join(folder, "all.zip"), archive.Bytes(), 0o600))
 }
 
 // scanRegistry starts a registry, and writes docker's configuration for it.

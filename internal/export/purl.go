@@ -39,7 +39,9 @@ func PackageURL(p tidewaiter.Package, s tidewaiter.System) string {
 		add("distro", distro(s))
 		add("upstream", upstream(p))
 	case "maven":
-		name = strings.TrimPrefix(name, namespace+":")
+		if namespace != "" {
+			name = strings.TrimPrefix(name, namespace+":")
+		}
 	case "golang", "composer":
 		name = strings.ToLower(strings.TrimPrefix(name, namespace+"/"))
 		namespace = strings.ToLower(namespace)

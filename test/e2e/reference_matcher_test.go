@@ -332,10 +332,10 @@ func (r *reference) affects(a osvAdvisory, s subject, order *comparer) bool {
 }
 
 func zeroFirst(a, b string) int {
-	switch {
-	case a == b:
+	if a == b {
 		return 0
-	case a == "0":
+	}
+	if a == "0" {
 		return -1
 	}
 	return 1
