@@ -79,11 +79,12 @@ var mayImport = map[string][]string{
 	// From advisories to what is known about a version of a package.
 	"internal/advisory":         {"internal/advisory/version"},
 	"internal/advisory/osv":     {},
+	"internal/advisory/threat":  {},
 	"internal/advisory/version": {},
 	"internal/advisory/vulns":   {},
 	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store"},
 	"internal/feed":             {"internal/store"},
-	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/store"},
+	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/advisory/threat", "internal/store"},
 
 	// What the APIs stand on.
 	"internal/gateway":           {},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/findings"
@@ -25,13 +26,19 @@ type advisoryUpdates struct {
 	failed   time.Time // of the last failure
 }
 
-// locations are the URLs of what is needed.
+// locations are the URLs of what is needed, and those that somebody imported.
 func (u *advisoryUpdates) locations(ctx context.Context) ([]string, error) {
 	if u.from == fetchNone {
 		return nil, nil
 	}
 	ecosystems, err := u.findings.Ecosystems(ctx)
-	return snapshots.ExportURLs(u.from, ecosystems), err
+	if err != nil {
+		return nil, err
+	}
+	imported, err := u.sets.URLs(ctx)
+	list := append(snapshots.ExportURLs(u.from, ecosystems), imported...)
+	slices.Sort(list)
+	return slices.Compact(list), err
 }
 
 // run fetches what is missing or old. What cannot be fetched stays as it is.

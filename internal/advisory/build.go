@@ -20,7 +20,10 @@ import (
 type Builder struct {
 	folder    string
 	documents *sorter // by id, and of one id the last one first
+	threats   *sorter // by CVE, in the order in which they were added
 	record    encoder
+
+	threatsAdded uint64
 }
 
 // Built is an index that was built.
@@ -40,6 +43,8 @@ type Meta struct {
 	Packages   int            // names in ecosystems
 	Entries    int            // packages of all advisories
 	Ecosystems map[string]int // names in each
+	Threats    int            // vulnerabilities of whose use something is known
+	Exploited  int            // of which are exploited
 	Newest     time.Time      // when one of its advisories was last changed
 }
 
@@ -52,11 +57,11 @@ const (
 // NewBuilder returns a builder that works in a folder, and leaves the index
 // there. Close it.
 func NewBuilder(folder string) *Builder {
-	return &Builder{folder: folder, documents: newSorter(folder)}
+	return &Builder{folder: folder, documents: newSorter(folder), threats: newSorter(folder)}
 }
 
 // Close gives back what the builder has taken, but for the index.
-func (b *Builder) Close() error { return b.documents.close() }
+func (b *Builder) Close() error { return errors.Join(b.documents.close(), b.threats.close()) }
 
 // Add takes an advisory. Of two with one id the one counts that was changed last.
 func (b *Builder) Add(a tidewaiter.Advisory) error {
@@ -79,7 +84,7 @@ func (b *Builder) Add(a tidewaiter.Advisory) error {
 
 // Finish builds the index of what was added.
 func (b *Builder) Finish(ctx context.Context) (built Built, err error) {
-	c := compiler{ctx: ctx, folder: b.folder, known: severities{make(map[string]string)}}
+	c := compiler{ctx: ctx, folder: b.folder, threats: b.threats, known: severities{make(map[string]string)}}
 	c.meta = Meta{Format: format, Orders: version.Revision, Ecosystems: make(map[string]int)}
 	defer func() { err = errors.Join(err, c.close()) }()
 	if err := c.chooseDocuments(b.documents); err != nil {
@@ -91,7 +96,7 @@ func (b *Builder) Finish(ctx context.Context) (built Built, err error) {
 	if c.file, err = newIndexFile(b.folder); err != nil {
 		return Built{}, err
 	}
-	for _, step := range []func() error{c.writeAdvisories, c.writeTexts, c.writePackages, c.writeFingerprints, c.writeAliases, c.writeMeta} {
+	for _, step := range []func() error{c.writeAdvisories, c.writeTexts, c.writePackages, c.writeFingerprints, c.writeAliases, c.writeThreats, c.writeMeta} {
 		if err := step(); err != nil {
 			return Built{}, err
 		}
@@ -109,6 +114,7 @@ type compiler struct {
 	texts        *blockWriter
 	entries      *sorter // by the key of the package
 	aliases      *sorter
+	threats      *sorter // the builder's
 	fingerprints *spool
 	file         *indexFile
 }

@@ -23,6 +23,8 @@ const (
 	bucketPackages     = "packages"     // by the key of the package: entries
 	bucketFingerprints = "fingerprints" // by the key of the package: what names its entries
 	bucketAliases      = "aliases"      // alias, 0, id
+	bucketThreats      = "threats"      // by CVE: what is known of its use
+	bucketExploited    = "exploited"    // by CVE: since when; those that are
 )
 
 // tempPattern is how files are called until they are whole.

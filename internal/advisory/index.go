@@ -65,7 +65,7 @@ func (x *Index) open(path string, f *os.File) (err error) {
 		return err
 	}
 	return x.view(func(tx *bolt.Tx) error {
-		for _, name := range []string{bucketMeta, bucketAdvisories, bucketTexts, bucketPackages, bucketFingerprints, bucketAliases} {
+		for _, name := range []string{bucketMeta, bucketAdvisories, bucketTexts, bucketPackages, bucketFingerprints, bucketAliases, bucketThreats, bucketExploited} {
 			if tx.Bucket([]byte(name)) == nil {
 				return tidewaiter.Errorf(tidewaiter.Conflict, "this is no index of advisories")
 			}

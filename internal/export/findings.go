@@ -15,7 +15,8 @@ import (
 type Finding struct {
 	tidewaiter.Vulnerability
 
-	Package int    // its place in the image's list of packages
+	Package int // its place in the image's list of packages
+	Threat  tidewaiter.Threat
 	Summary string // of the advisory
 	URL     string // where more is said, or ""
 }
@@ -61,6 +62,9 @@ func (i *Image) Judge(index *advisory.Index) error {
 		f := &j.Findings[n]
 		a, err := index.Advisory(f.Advisory)
 		if err != nil && tidewaiter.KindOf(err) != tidewaiter.NotFound {
+			return err
+		}
+		if f.Threat, _, err = index.Threat(f.Name); err != nil {
 			return err
 		}
 		f.Summary = a.Summary

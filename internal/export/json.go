@@ -67,6 +67,8 @@ type jsonVulnerability struct {
 	Vector      string   `json:"vector,omitempty"`
 	Source      string   `json:"severity_source,omitempty"`
 	Urgency     string   `json:"urgency,omitempty"`
+	Exploited   string   `json:"exploited,omitempty"`
+	EPSS        float64  `json:"epss,omitempty"`
 	Status      string   `json:"status"`
 	Fixed       []string `json:"fixed,omitempty"`
 	Reason      string   `json:"reason"`
@@ -229,7 +231,7 @@ func (i *Image) addJudgement(j *jsonImage) {
 		p := i.View.Packages[f.Package]
 		v := jsonVulnerability{
 			ID: f.Name, Aliases: f.Aliases, Advisory: f.Advisory, Advisories: f.Advisories, Kind: f.Kind, Summary: f.Summary, URL: f.URL,
-			Severity: levelName(f.Severity.Level), Score: f.Severity.Score, Vector: f.Severity.Vector, Source: f.Severity.Source, Urgency: f.Urgency,
+			Severity: levelName(f.Severity.Level), Score: f.Severity.Score, Vector: f.Severity.Vector, Source: f.Severity.Source, Urgency: f.Urgency, Exploited: written(f.Threat.Exploited), EPSS: f.Threat.Probability,
 			Status: string(f.Status), Fixed: f.Fixed, Reason: string(f.Reason), Package: p.Name, Version: p.Version,
 			PURL: PackageURL(p.Package, i.View.System.System), Path: Location(p.Package), Layer: p.Origin,
 		}

@@ -62,6 +62,9 @@ func (s *Service) activate(ctx context.Context, to snapshots.Activation) error {
 		if err := a.match(ctx, tx); err != nil { // those that came meanwhile
 			return err
 		}
+		if err := a.threats(ctx, tx); err != nil {
+			return err
+		}
 		now := s.now()
 		if changes, counted, err = tx.ReplaceMatches(ctx, a.list(), to.Number, now); err != nil {
 			return err
@@ -120,6 +123,18 @@ func (a *activation) compare() error {
 	slices.Sort(a.ecosystems)
 	a.ecosystems = slices.Compact(a.ecosystems)
 	return nil
+}
+
+// threats notes which of the vulnerabilities that are known are exploited.
+func (a *activation) threats(ctx context.Context, tx *store.DB) error {
+	exploited := make(map[string]time.Time)
+	if a.after != nil {
+		var err error
+		if exploited, err = a.after.Exploited(); err != nil {
+			return err
+		}
+	}
+	return tx.SetExploited(ctx, exploited)
 }
 
 // affected returns the package versions that have to be matched.

@@ -67,6 +67,30 @@ func (s *Service) Advisories(ctx context.Context, ids []string) (map[string]tide
 	return found, nil
 }
 
+// Threats returns what is known of the use of vulnerabilities, of those of which
+// anything is.
+func (s *Service) Threats(ctx context.Context, names []string) (map[string]tidewaiter.Threat, error) {
+	found := make(map[string]tidewaiter.Threat, len(names))
+	index, _, release, err := s.sets.InForce(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if index == nil {
+		return found, nil
+	}
+	for _, name := range names {
+		t, known, err := index.Threat(name)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			found[name] = t
+		}
+	}
+	return found, nil
+}
+
 // History returns a page of what people did about vulnerabilities: see
 // [store.DB.Handled].
 func (s *Service) History(ctx context.Context, e tidewaiter.Extent, f store.HandledFilter, p store.Page) ([]store.HandledEntry, int, error) {

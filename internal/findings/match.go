@@ -86,6 +86,10 @@ func matchRelease(index *advisory.Index, versions []store.PackageVersion) ([]sto
 	if index == nil {
 		return list, nil
 	}
+	exploited, err := index.Exploited()
+	if err != nil {
+		return nil, err
+	}
 	return list, index.MatchEach(packages, release, func(i int, r advisory.Result) error {
 		list[i].Gap = r.Gap
 		kind := tidewaiter.ApplicationVulnerability
@@ -93,7 +97,9 @@ func matchRelease(index *advisory.Index, versions []store.PackageVersion) ([]sto
 			kind = tidewaiter.SystemVulnerability
 		}
 		for _, v := range vulns.Of(r.Matches) {
-			list[i].Findings = append(list[i].Findings, finding(v, kind))
+			f := finding(v, kind)
+			f.Exploited = exploited[v.Name]
+			list[i].Findings = append(list[i].Findings, f)
 		}
 		return nil
 	})

@@ -46,8 +46,21 @@ type ImageVulInfo struct {
 	FirstSeen     int64    `json:"first_seen" doc:"When it was first known in this image; milliseconds."`
 	Cause         string   `json:"cause" enum:"content,advisories" doc:"What brought it: what the image held when it was first scanned, or advisories that came into force later."`
 	BuildStep     string   `json:"build_step" doc:"The command that made the layer; empty if the image's history does not tell."`
-	HandledBy     string   `json:"handled_by" doc:"Why it counts as handled: ignore, manual_repair, whitelist or vex; empty if it does not."`
-	HandledRemark string   `json:"handled_remark" doc:"What was said of that."`
+	Threat
+	HandledBy     string `json:"handled_by" doc:"Why it counts as handled: ignore, manual_repair, whitelist or vex; empty if it does not."`
+	HandledRemark string `json:"handled_remark" doc:"What was said of that."`
+}
+
+// Threat is what is known of the use of a vulnerability on the wire.
+type Threat struct {
+	ExploitedTime int64   `json:"exploited_time" doc:"Since when it is in CISA's catalogue of exploited vulnerabilities; milliseconds, 0 if it is not."`
+	Ransomware    bool    `json:"ransomware" doc:"It is known to be used by ransomware."`
+	EPSS          float64 `json:"epss" doc:"How probable it is, from 0 to 1, that it is exploited within 30 days, by EPSS; 0 if there is no score."`
+	Percentile    float64 `json:"epss_percentile" doc:"How many of all scores are no higher, from 0 to 1."`
+}
+
+func wireThreat(t tidewaiter.Threat) Threat {
+	return Threat{milliseconds(t.Exploited), t.Ransomware, t.Probability, t.Percentile}
 }
 
 // NamesImage are parameters that have to be there, and may be empty: an image
@@ -133,11 +146,15 @@ func (s *server) evaluated(ctx context.Context) (digest string, since int64, err
 }
 
 func (s *server) wireImageFindings(ctx context.Context, found []store.ImageFinding) ([]ImageVulInfo, error) {
-	ids := make([]string, 0, len(found))
+	ids, names := make([]string, 0, len(found)), make([]string, 0, len(found))
 	for _, f := range found {
-		ids = append(ids, f.Advisory)
+		ids, names = append(ids, f.Advisory), append(names, f.Name)
 	}
 	texts, err := s.findings.Advisories(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	threats, err := s.findings.Threats(ctx, names)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +165,7 @@ func (s *server) wireImageFindings(ctx context.Context, found []store.ImageFindi
 			AppName: f.Package.Name, AppPath: f.Path, Version: f.Package.Version, Solution: solution(f.Document.Name, f.PackageFinding), URL: link(a),
 			SeverityLevel: vulnerabilityLevel(f.Severity), CvssScore: score(f.Score), SeverityOf: f.Document.Source, AdvisoryID: f.Advisory,
 			Aliases: append([]string{}, f.Document.Aliases...), FixedVersion: f.Fixed, Type: string(f.Kind), Reason: string(f.Document.Reason), FirstSeen: milliseconds(f.FirstSeen),
-			Cause: string(f.Cause), BuildStep: f.Step,
+			Cause: string(f.Cause), BuildStep: f.Step, Threat: wireThreat(threats[f.Name]),
 		}
 		if f.Handled != nil {
 			w.HandledBy, w.HandledRemark = string(f.Handled.Action), f.Handled.Remark

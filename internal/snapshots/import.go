@@ -246,18 +246,15 @@ func (c *change) take(ctx context.Context, location string) error {
 	}
 	// It is read once by itself, to know what it is before anything is built from it.
 	path := c.s.sourcePath(src.Digest)
-	report, err := osv.Read(ctx, path, osv.Limits{}, func(a tidewaiter.Advisory) error {
-		if a.Modified.After(src.Newest) {
-			src.Newest = a.Modified
-		}
-		return nil
+	report, newest, err := readSource(ctx, path, visitor{
+		func(tidewaiter.Advisory) error { return nil }, func(string, tidewaiter.Threat) error { return nil },
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", shown(location), err)
 	}
-	src.Advisories, src.Refused = report.Read, report.Refused
+	src.Advisories, src.Refused, src.Newest = report.Read, report.Refused, newest
 	if report.Read == 0 {
-		return tidewaiter.Errorf(tidewaiter.Invalid, "%s: there are no advisories in OSV format in it%s", shown(location), firstRefusal(report))
+		return tidewaiter.Errorf(tidewaiter.Invalid, "%s: there are no advisories in OSV format in it, and it is neither CISA's catalogue nor EPSS's scores%s", shown(location), firstRefusal(report))
 	}
 	if known && src.Newest.Before(before.Newest) {
 		return tidewaiter.Errorf(tidewaiter.Conflict, "%s: it is older than what was imported from there: its newest advisory is of %s, and was of %s", shown(location), date(src.Newest), date(before.Newest))
@@ -286,7 +283,7 @@ func (c *change) build(ctx context.Context) (built advisory.Built, err error) {
 		if err != nil {
 			return built, fmt.Errorf("%s: %w", shown(l), err)
 		}
-		if _, err := osv.Read(ctx, path, osv.Limits{}, b.Add); err != nil {
+		if _, _, err := readSource(ctx, path, visitor{b.Add, b.AddThreat}); err != nil {
 			return built, fmt.Errorf("%s: %w", shown(l), err)
 		}
 	}

@@ -50,18 +50,24 @@ func (s *Service) Refresh(ctx context.Context, locations []string, maxAge time.D
 
 // Update asks all sources that are URLs, and some more URLs, for what is new.
 func (s *Service) Update(ctx context.Context, more []string, to Activator) (Result, error) {
-	sources, err := s.store.AdvisorySources(ctx)
+	imported, err := s.URLs(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	locations := slices.Clone(more)
-	for _, src := range sources {
-		if isURL(src.Location) {
-			locations = append(locations, src.Location)
-		}
-	}
+	locations := slices.Concat(more, imported)
 	slices.Sort(locations)
 	return s.Refresh(ctx, slices.Compact(locations), 0, to)
+}
+
+// URLs returns the sources that are URLs.
+func (s *Service) URLs(ctx context.Context) (list []string, err error) {
+	sources, err := s.store.AdvisorySources(ctx)
+	for _, src := range sources {
+		if isURL(src.Location) {
+			list = append(list, src.Location)
+		}
+	}
+	return list, err
 }
 
 // Stale tells whether some of the URLs were never imported, or not for a time.

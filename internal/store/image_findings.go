@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/uptrace/bun"
 
@@ -19,7 +18,6 @@ type ImageFinding struct {
 	PackageFinding
 
 	ManifestID int64
-	Exploited  time.Time // since when it is known to be, or zero
 	Package    PackageVersion
 	Path       string            // of what says that the package is there
 	Layer      tidewaiter.Digest // from which on it is there, as in the registry
@@ -154,9 +152,9 @@ func (db *DB) findingsOf(ctx context.Context, manifests []int64) ([]ImageFinding
 		list[i] = ImageFinding{
 			PackageFinding: PackageFinding{
 				VulnerabilityName: VulnerabilityName{v.Name, kindOf(v.IsSystem)}, PackageID: r.PackageID, Severity: r.Severity, Score: r.Score,
-				Advisory: r.Advisory, Status: r.Status, Fixed: r.Fixed, FirstSeen: fromMicros(max(r.FirstSeen, since[r.ManifestID].Since)), SetNumber: r.SetNumber,
+				Advisory: r.Advisory, Status: r.Status, Fixed: r.Fixed, FirstSeen: fromMicros(max(r.FirstSeen, since[r.ManifestID].Since)), SetNumber: r.SetNumber, Exploited: optionalTime(v.Exploited),
 			},
-			ManifestID: r.ManifestID, Exploited: optionalTime(v.Exploited), Package: versions[r.PackageID], Cause: CauseContent,
+			ManifestID: r.ManifestID, Package: versions[r.PackageID], Cause: CauseContent,
 		}
 		if r.FirstSeen > since[r.ManifestID].Since {
 			list[i].Cause = CauseAdvisories

@@ -57,7 +57,8 @@ type PackageFinding struct {
 	Status    tidewaiter.MatchStatus
 	Fixed     string // the nearest version that does not have it, or ""
 	FirstSeen time.Time
-	SetNumber int64 // with which this was last changed
+	SetNumber int64     // with which this was last changed
+	Exploited time.Time // since when it is known to be, or zero
 	Document  FindingDocument
 }
 
@@ -296,10 +297,10 @@ func (db *DB) insertPackageVulnerabilities(ctx context.Context, rows []packageVu
 // vulnerabilityIDs returns the ids of all vulnerabilities that packages have,
 // and adds those that are new.
 func (db *DB) vulnerabilityIDs(ctx context.Context, list []PackageMatches, now time.Time) (map[VulnerabilityName]int64, error) {
-	wanted := make(map[VulnerabilityName]bool)
+	wanted := make(map[VulnerabilityName]time.Time)
 	for _, m := range list {
 		for _, f := range m.Findings {
-			wanted[f.VulnerabilityName] = true
+			wanted[f.VulnerabilityName] = f.Exploited
 		}
 	}
 	names := slices.SortedFunc(maps.Keys(wanted), VulnerabilityName.compare) // the order of locking
@@ -310,7 +311,7 @@ func (db *DB) vulnerabilityIDs(ctx context.Context, list []PackageMatches, now t
 	var fresh []vulnerabilityRow
 	for _, n := range names {
 		if ids[n] == 0 {
-			fresh = append(fresh, vulnerabilityRow{Name: n.Name, IsSystem: n.isSystem(), Created: micros(now)})
+			fresh = append(fresh, vulnerabilityRow{Name: n.Name, IsSystem: n.isSystem(), Exploited: optionalMicros(wanted[n]), Created: micros(now)})
 		}
 	}
 	if len(fresh) == 0 {
@@ -324,6 +325,34 @@ func (db *DB) vulnerabilityIDs(ctx context.Context, list []PackageMatches, now t
 		return nil, err
 	}
 	return db.knownVulnerabilities(ctx, names)
+}
+
+// SetExploited notes which of the vulnerabilities that there are are exploited,
+// and since when; all others are not.
+func (db *DB) SetExploited(ctx context.Context, since map[string]time.Time) error {
+	var rows []vulnerabilityRow
+	if err := db.write.NewRaw("SELECT id, name, exploited FROM vulnerabilities WHERE exploited > 0 ORDER BY id").Scan(ctx, &rows); err != nil {
+		return notFound(err, "vulnerabilities")
+	}
+	err := eachChunk(slices.Sorted(maps.Keys(since)), func(chunk []string) error {
+		var some []vulnerabilityRow
+		err := db.write.NewRaw("SELECT id, name, exploited FROM vulnerabilities WHERE exploited = 0 AND name IN (?) ORDER BY id", bun.List(chunk)).Scan(ctx, &some)
+		rows = append(rows, some...)
+		return notFound(err, "vulnerabilities")
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		is := optionalMicros(since[r.Name])
+		if is == r.Exploited {
+			continue
+		}
+		if _, err := db.write.NewRaw("UPDATE vulnerabilities SET exploited = ? WHERE id = ?", is, r.ID).Exec(ctx); err != nil {
+			return fmt.Errorf("write vulnerabilities: %w", err)
+		}
+	}
+	return nil
 }
 
 // knownVulnerabilities returns the ids of those of the names that there are.
