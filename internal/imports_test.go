@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	// The APIs.
 	"internal/hssapi":       {"internal/findings", "internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/scan", "internal/store"},
 	"internal/iamapi":       {"internal/gateway", "internal/identity"},
-	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed"},
+	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed", "internal/findings", "internal/vex"},
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},
 
 	// The server's side of clusters, registries and images.
@@ -82,7 +82,8 @@ var mayImport = map[string][]string{
 	"internal/advisory/threat":  {},
 	"internal/advisory/version": {},
 	"internal/advisory/vulns":   {},
-	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store"},
+	"internal/vex":              {},
+	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store", "internal/vex"},
 	"internal/feed":             {"internal/store"},
 	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/advisory/threat", "internal/store"},
 
@@ -113,7 +114,7 @@ var dependencies = []dependency{
 		[]string{"internal/gateway", "internal/hssapi", "internal/iamapi", "internal/adminapi"}},
 	{"github.com/google/go-containerregistry", "images, archives and registries",
 		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "internal/pull", "cmd/tidewaiter"}},
-	{"github.com/CycloneDX/cyclonedx-go", "bills of materials", []string{"internal/export"}},
+	{"github.com/CycloneDX/cyclonedx-go", "bills of materials, and VEX", []string{"internal/export", "internal/vex"}},
 	{"github.com/owenrumney/go-sarif/v3", "findings for tools that read SARIF", []string{"internal/export"}},
 	{"filippo.io/age", "sealed credentials", []string{"internal/seal"}},
 	{"golang.org/x/crypto/x509roots/fallback", "CA certificates for the scan component, which has no others",

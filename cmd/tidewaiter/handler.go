@@ -84,7 +84,7 @@ const endpointSetting = "endpoint"
 // components reach the server.
 func (s *state) adminOptions(endpoint string, c hssapi.Component) adminapi.Options {
 	return adminapi.Options{
-		Identity: s.identity, Fleet: s.fleet, Inventory: s.inventory, Feed: s.feed,
+		Identity: s.identity, Fleet: s.fleet, Inventory: s.inventory, Feed: s.feed, Findings: s.findings,
 		Component: adminapi.Component{Server: endpoint, Repository: c.Repository, Digest: c.Digest},
 	}
 }

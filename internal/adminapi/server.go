@@ -2,7 +2,7 @@
 // contract leaves to a console: the administration of identity (users, projects,
 // enterprise projects, policies, grants and access keys of the caller's
 // account), the clusters of scan components, what a connection to a registry has
-// beyond the contract, and what came and went in images.
+// beyond the contract, what came and went in images, and VEX documents.
 package adminapi
 
 import (
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/feed"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
@@ -24,6 +25,7 @@ type Options struct {
 	Fleet     *fleet.Service
 	Inventory *inventory.Service
 	Feed      *feed.Service
+	Findings  *findings.Service
 	Component Component
 }
 
@@ -40,15 +42,17 @@ type server struct {
 	fleet     *fleet.Service
 	inventory *inventory.Service
 	feed      *feed.Service
+	findings  *findings.Service
 	component Component
 }
 
 // Register adds the operations to the API.
 func Register(api *gateway.API, o Options) {
-	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, feed: o.Feed, component: o.Component}
+	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, feed: o.Feed, findings: o.Findings, component: o.Component}
 	s.registerClusters()
 	s.registerRegistries()
 	s.registerChanges()
+	s.registerVEXDocuments()
 	s.registerUsers()
 	s.registerAccessKeys()
 	s.registerProjects()

@@ -49,6 +49,9 @@ type ImageVulInfo struct {
 	Threat
 	HandledBy     string `json:"handled_by" doc:"Why it counts as handled: ignore, manual_repair, whitelist or vex; empty if it does not."`
 	HandledRemark string `json:"handled_remark" doc:"What was said of that."`
+	HandledReason string `json:"handled_justification" doc:"Of vex: the document's justification."`
+	HandledSource string `json:"handled_source" doc:"Of vex: the document's id."`
+	HandledUntil  int64  `json:"handled_until" doc:"When that ends by itself; milliseconds, 0 if it does not."`
 }
 
 // Threat is what is known of the use of a vulnerability on the wire.
@@ -168,7 +171,8 @@ func (s *server) wireImageFindings(ctx context.Context, found []store.ImageFindi
 			Cause: string(f.Cause), BuildStep: f.Step, Threat: wireThreat(threats[f.Name]),
 		}
 		if f.Handled != nil {
-			w.HandledBy, w.HandledRemark = string(f.Handled.Action), f.Handled.Remark
+			w.HandledBy, w.HandledRemark, w.HandledReason = string(f.Handled.Action), f.Handled.Remark, f.Handled.Justification
+			w.HandledSource, w.HandledUntil = f.Handled.Source, milliseconds(f.Handled.Expires)
 		}
 		return w
 	}), nil
