@@ -40,18 +40,17 @@ func (p *program) vexCommand() *cobra.Command {
 	return cmd
 }
 
-// vexPath returns the path of documents, with pairs of parameters.
-func vexPath(cmd *cobra.Command, pairs ...string) string {
+// vexPath returns the path of documents, with one more parameter if it has a
+// value.
+func vexPath(cmd *cobra.Command, name, value string) string {
 	query := url.Values{}
-	for _, pair := range [][2]string{{"project_id", "project"}, {"enterprise_project_id", "enterprise-project"}} {
-		if value := cmd.Flags().Lookup(pair[1]).Value.String(); value != "" {
-			query.Set(pair[0], value)
+	for parameter, flag := range map[string]string{"project_id": "project", "enterprise_project_id": "enterprise-project"} {
+		if v := cmd.Flags().Lookup(flag).Value.String(); v != "" {
+			query.Set(parameter, v)
 		}
 	}
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			query.Set(pairs[i], pairs[i+1])
-		}
+	if value != "" {
+		query.Set(name, value)
 	}
 	return "/vex-documents?" + query.Encode()
 }
@@ -102,7 +101,7 @@ func readDocument(ctx context.Context, from string) ([]byte, error) {
 
 func listVEX(ctx context.Context, c *client, cmd *cobra.Command) error {
 	var documents adminapi.List[adminapi.VEXDocument]
-	if err := c.do(ctx, http.MethodGet, vexPath(cmd), nil, &documents); err != nil {
+	if err := c.do(ctx, http.MethodGet, vexPath(cmd, "", ""), nil, &documents); err != nil {
 		return err
 	}
 	return show(cmd, documents.Items, "DOCUMENT AUTHOR EXCEPTIONS VULNERABILITIES APPLIED EXPIRES", func(d adminapi.VEXDocument) []any {
