@@ -85,6 +85,7 @@ var mayImport = map[string][]string{
 	"internal/vex":              {},
 	"internal/findings":         {"internal/advisory", "internal/advisory/vulns", "internal/snapshots", "internal/store", "internal/vex"},
 	"internal/feed":             {"internal/store"},
+	"internal/bundle":           {},
 	"internal/snapshots":        {"internal/advisory", "internal/advisory/osv", "internal/advisory/threat", "internal/store"},
 
 	// What the APIs stand on.

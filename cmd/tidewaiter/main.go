@@ -81,7 +81,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.advisoriesCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
+	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.advisoriesCommand(), p.bundleCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
 		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
 	return root
 }

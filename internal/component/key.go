@@ -147,6 +147,30 @@ func (k *SigningKey) Sign(message []byte) ([]byte, error) {
 	return signature, nil
 }
 
+// PublicKey verifies what a [SigningKey] has signed.
+type PublicKey struct{ public *ecdsa.PublicKey }
+
+// ParsePublicKey reads a key as [SigningKey.PublicPEM] writes it. Errors are of
+// kind [tidewaiter.Invalid].
+func ParsePublicKey(text []byte) (*PublicKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, tidewaiter.Errorf(tidewaiter.Invalid, "the key must be a PEM block PUBLIC KEY, such as /components/cosign.pub of the server")
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	public, ok := parsed.(*ecdsa.PublicKey)
+	if err != nil || !ok || public.Curve != elliptic.P256() {
+		return nil, tidewaiter.Errorf(tidewaiter.Invalid, "the key must be an ECDSA key on P-256, such as /components/cosign.pub of the server")
+	}
+	return &PublicKey{public}, nil
+}
+
+// Verify tells whether a signature is one over a message.
+func (k *PublicKey) Verify(message, signature []byte) bool {
+	digest := sha256.Sum256(message)
+	return ecdsa.VerifyASN1(k.public, digest[:], signature)
+}
+
 // String keeps the key out of whatever is printed.
 func (k *SigningKey) String() string { return "signing key" }
 

@@ -37,6 +37,15 @@ func memoryEntry(name string, content []byte) entry {
 	return entry{name: name, digest: b.digest, content: b.content}
 }
 
+// Zip returns the zip that a server with this key offers, and its digest.
+func (b *Bundle) Zip(key *SigningKey) (content *io.SectionReader, digest string, err error) {
+	d, err := newDownload(b, key)
+	if err != nil {
+		return nil, "", err
+	}
+	return d.zip.reader(), d.zipDigest.String(), nil
+}
+
 // newDownload makes the zip and what is in it. The same bundle and key give
 // the same bytes.
 func newDownload(b *Bundle, key *SigningKey) (*download, error) {
