@@ -80,7 +80,7 @@ func (s *Service) deliver(ctx context.Context, w store.Webhook) error {
 		return fmt.Errorf("read webhook: %w", err)
 	}
 	for {
-		events, err := s.store.FindingEvents(ctx, tidewaiter.Extent{ProjectID: w.ProjectID, All: true}, w.After, batchEvents)
+		events, err := s.store.FindingEvents(ctx, tidewaiter.Extent{ProjectID: w.ProjectID, All: true}, w.After, batchEvents, &s.cache)
 		if err != nil || len(events) == 0 {
 			return err
 		}

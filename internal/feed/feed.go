@@ -42,6 +42,7 @@ type Service struct {
 	log    *slog.Logger
 	now    func() time.Time
 	client *http.Client
+	cache  store.ChangeCache
 }
 
 // New returns a service.
@@ -168,7 +169,7 @@ func (s *Service) Events(ctx context.Context, e tidewaiter.Extent, after string,
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.store.FindingEvents(ctx, e, cursor, limit)
+	found, err := s.store.FindingEvents(ctx, e, cursor, limit, &s.cache)
 	return wireEvents(found), err
 }
 

@@ -26,7 +26,7 @@ func (w *world) follow(after store.EventCursor) ([]string, store.EventCursor) {
 	}
 	var said []string
 	for {
-		list, err := w.db.FindingEvents(context.Background(), tidewaiter.Extent{ProjectID: w.registry, All: true}, after, 2)
+		list, err := w.db.FindingEvents(context.Background(), tidewaiter.Extent{ProjectID: w.registry, All: true}, after, 2, nil)
 		w.ok(err)
 		for _, e := range list {
 			if e.Compare(after) <= 0 {
@@ -106,10 +106,10 @@ func TestFeed(t *testing.T) {
 		w.scan("other", w.deb("zlib", "1.0-1"))
 		want("other content -CVE-2026-2000 openssl@3.0.1-1 medium")
 
-		if list, err := db.FindingEvents(ctx, tidewaiter.Extent{ProjectID: "another", All: true}, store.EventCursor{}, 100); err != nil || len(list) > 0 {
+		if list, err := db.FindingEvents(ctx, tidewaiter.Extent{ProjectID: "another", All: true}, store.EventCursor{}, 100, nil); err != nil || len(list) > 0 {
 			t.Errorf("another project sees %v, %v", list, err)
 		}
-		if list, err := db.FindingEvents(ctx, tidewaiter.Extent{ProjectID: w.registry, EnterpriseProjects: []string{"another"}}, store.EventCursor{}, 100); err != nil || len(list) > 0 {
+		if list, err := db.FindingEvents(ctx, tidewaiter.Extent{ProjectID: w.registry, EnterpriseProjects: []string{"another"}}, store.EventCursor{}, 100, nil); err != nil || len(list) > 0 {
 			t.Errorf("another enterprise project sees %v, %v", list, err)
 		}
 		w.ok(db.ForgetChanges(ctx, store.Now().Add(time.Hour)))

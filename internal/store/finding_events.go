@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -47,14 +48,20 @@ type EventChange struct {
 
 // FindingEvents returns the events of an extent that come after another, in
 // their order. An image that is gone has none. What a first scan of an image
-// found, and what people have handled, is as of now.
-func (db *DB) FindingEvents(ctx context.Context, e tidewaiter.Extent, after EventCursor, limit int) ([]FindingEvent, error) {
-	end, err := db.lastChange(ctx, after)
+// found, and what people have handled, is as of now. The cache, which may be nil,
+// is for whoever reads on from page to page.
+func (db *DB) FindingEvents(ctx context.Context, e tidewaiter.Extent, after EventCursor, limit int, cache *ChangeCache) ([]FindingEvent, error) {
+	var more bool
+	err := db.read.NewRaw("SELECT EXISTS (SELECT 1 FROM finding_change_images WHERE (change_id, manifest_id) > (?, ?))", after.ChangeID, after.ManifestID).Scan(ctx, &more)
+	if err != nil || !more {
+		return nil, notFound(err, "changes of findings")
+	}
+	end, err := db.lastChange(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var list []FindingEvent
-	return list, db.snapshot(ctx, func(tx *DB) error {
+	err = db.snapshot(ctx, func(tx *DB) error {
 		var rows []eventRow
 		q := tx.read.NewSelect().TableExpr("finding_change_images AS i").Join("JOIN finding_changes AS c ON c.id = i.change_id").
 			Join("JOIN manifests AS m ON m.id = i.manifest_id").Join("JOIN registries AS r ON r.number = m.registry_number").
@@ -65,9 +72,10 @@ func (db *DB) FindingEvents(ctx context.Context, e tidewaiter.Extent, after Even
 		if err := extent(q, e).Scan(ctx, &rows); err != nil {
 			return notFound(err, "changes of findings")
 		}
-		list, err = tx.events(ctx, rows)
+		list, err = tx.events(ctx, rows, cache)
 		return err
 	})
+	return list, err
 }
 
 type eventRow struct {
@@ -78,29 +86,31 @@ type eventRow struct {
 
 // lastChange returns up to which change nobody can add one any more: who adds
 // one holds the findings, and may end after one that began later.
-func (db *DB) lastChange(ctx context.Context, after EventCursor) (end int64, err error) {
+func (db *DB) lastChange(ctx context.Context) (end int64, err error) {
 	last := func(db *DB) error {
 		return notFound(db.read.NewRaw("SELECT COALESCE(MAX(id), 0) FROM finding_changes").Scan(ctx, &end), "changes of findings")
 	}
-	if err := last(db); err != nil || db.sqlite || end < after.ChangeID {
+	if db.sqlite {
+		err = last(db)
 		return end, err
 	}
-	return end, db.Tx(ctx, func(tx *DB) error {
+	err = db.Tx(ctx, func(tx *DB) error {
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
 		}
 		return last(tx)
 	})
+	return end, err
 }
 
 // events fills in what happened.
-func (db *DB) events(ctx context.Context, rows []eventRow) ([]FindingEvent, error) {
+func (db *DB) events(ctx context.Context, rows []eventRow, cache *ChangeCache) ([]FindingEvent, error) {
 	manifests := distinct(rows, func(r eventRow) int64 { return r.ManifestID })
 	images, err := db.scannedImages(ctx, manifests)
 	if err != nil {
 		return nil, err
 	}
-	documents, err := db.changeDocuments(ctx, distinct(rows, func(r eventRow) int64 { return r.ChangeID }))
+	documents, err := db.changeDocuments(ctx, distinct(rows, func(r eventRow) int64 { return r.ChangeID }), cache)
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +198,44 @@ type change struct {
 	names    map[VulnerabilityName]bool // of those that are about all packages
 }
 
+// ChangeCache holds the last change that was read: that of a set of advisories is
+// about many images, and takes a while to decode. A change never becomes another.
+type ChangeCache struct {
+	mu     sync.Mutex
+	id     int64
+	change change
+}
+
+func (c *ChangeCache) get(id int64) (change, bool) {
+	if c == nil {
+		return change{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.change, c.id == id
+}
+
+func (c *ChangeCache) put(id int64, x change) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.id, c.change = id, x
+}
+
 // maxChange bounds what is read back of a change, in bytes.
 const maxChange = 1 << 30
 
-func (db *DB) changeDocuments(ctx context.Context, ids []int64) (map[int64]change, error) {
+func (db *DB) changeDocuments(ctx context.Context, ids []int64, cache *ChangeCache) (map[int64]change, error) {
 	found := make(map[int64]change, len(ids))
+	ids = slices.DeleteFunc(ids, func(id int64) bool {
+		x, ok := cache.get(id)
+		if ok {
+			found[id] = x
+		}
+		return ok
+	})
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChange), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, fmt.Errorf("read change of findings: %w", err)
@@ -221,6 +264,7 @@ func (db *DB) changeDocuments(ctx context.Context, ids []int64) (map[int64]chang
 				}
 			}
 			found[r.ID] = c
+			cache.put(r.ID, c)
 		}
 		return nil
 	})
@@ -247,7 +291,7 @@ func (db *DB) packagesHeld(ctx context.Context, manifests []int64) (map[int64]ma
 // LastEvent returns where the feed is now, for one who wants to be told of what
 // comes.
 func (db *DB) LastEvent(ctx context.Context) (EventCursor, error) {
-	end, err := db.lastChange(ctx, EventCursor{})
+	end, err := db.lastChange(ctx)
 	return EventCursor{end, 1<<63 - 1}, err
 }
 
