@@ -48,6 +48,7 @@ func (s *Service) activate(ctx context.Context, to snapshots.Activation) error {
 	}
 	var changes []store.FindingChange
 	var counted store.FindingChanges
+	number := to.Number
 	err = s.store.Tx(ctx, func(tx *store.DB) error {
 		if err := tx.LockFindings(ctx); err != nil {
 			return err
@@ -59,6 +60,11 @@ func (s *Service) activate(ctx context.Context, to snapshots.Activation) error {
 		if state.Generation != generation {
 			return errFollows()
 		}
+		if to.Put != nil {
+			if number, err = to.Put(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if err := a.match(ctx, tx); err != nil { // those that came meanwhile
 			return err
 		}
@@ -66,23 +72,18 @@ func (s *Service) activate(ctx context.Context, to snapshots.Activation) error {
 			return err
 		}
 		now := s.now()
-		if changes, counted, err = tx.ReplaceMatches(ctx, a.list(), to.Number, now); err != nil {
+		if changes, counted, err = tx.ReplaceMatches(ctx, a.list(), number, now); err != nil {
 			return err
 		}
-		if err := tx.PutFindingChange(ctx, store.NewFindingChange{Cause: store.CauseAdvisories, SetNumber: to.Number, Created: now, Changes: changes, Images: counted.Images}); err != nil {
+		if err := tx.PutFindingChange(ctx, store.NewFindingChange{Cause: store.CauseAdvisories, SetNumber: number, Created: now, Changes: changes, Images: counted.Images}); err != nil {
 			return err
 		}
-		if to.Within != nil {
-			if err := to.Within(ctx, tx); err != nil {
-				return err
-			}
-		}
-		return tx.SetAdvisoryState(ctx, generation, store.AdvisoryState{SetNumber: to.Number, Rules: advisory.Rules, Activated: now})
+		return tx.SetAdvisoryState(ctx, generation, store.AdvisoryState{SetNumber: number, Rules: advisory.Rules, Activated: now})
 	})
 	if err != nil {
 		return err
 	}
-	s.log.InfoContext(ctx, "advisories are in force", "set", to.Number, "packages", len(a.matches), "changes", len(changes),
+	s.log.InfoContext(ctx, "advisories are in force", "set", number, "packages", len(a.matches), "changes", len(changes),
 		"vulnerabilities", counted.Vulnerabilities, "images", len(counted.Images), "took", time.Since(start))
 	return nil
 }

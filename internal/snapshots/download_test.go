@@ -2,6 +2,7 @@ package snapshots_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -257,4 +258,168 @@ func TestBadURLs(t *testing.T) {
 	w.ok(err)
 	w.holds("A-1")
 	w.tidy()
+}
+
+// answers is a site that gives one answer after the other.
+func answers(t *testing.T, list ...http.HandlerFunc) string {
+	t.Helper()
+	n := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n++; n > len(list) {
+			t.Errorf("request %d, for %q", n, r.Header)
+			w.WriteHeader(http.StatusGone)
+			return
+		}
+		list[n-1](w, r)
+	}))
+	t.Cleanup(func() {
+		s.Close()
+		if n < len(list) {
+			t.Errorf("%d requests, want %d", n, len(list))
+		}
+	})
+	return s.URL
+}
+
+// part answers with what comes from a byte on, up to another one, and breaks off.
+func part(status int, tag string, content []byte, from, to int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if tag != "" {
+			w.Header().Set("ETag", tag)
+		}
+		if status == http.StatusPartialContent {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(content)-1, len(content)))
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)-from))
+		w.WriteHeader(status)
+		_, _ = w.Write(content[from:to])
+		_ = http.NewResponseController(w).Flush()
+		if to < len(content) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+func TestBrokenDownloads(t *testing.T) {
+	content := archive(t, advisory("A-1", 1), advisory("A-2", 2))
+	all, half, ok, partial := len(content), len(content)/2, http.StatusOK, http.StatusPartialContent
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	for name, test := range map[string]struct {
+		answers []http.HandlerFunc
+		says    string // "" if it goes well
+	}{
+		"at once, and nothing came":      {[]http.HandlerFunc{part(ok, `"1"`, content, 0, 0), part(ok, `"1"`, content, 0, all)}, ""},
+		"and it is another one then":     {[]http.HandlerFunc{part(ok, `"1"`, content, 0, 0), part(ok, `"2"`, content, 0, all)}, ""},
+		"and nobody may go on":           {[]http.HandlerFunc{part(ok, "", content, 0, half)}, "broke off"},
+		"and the server is busy":         {[]http.HandlerFunc{part(ok, `"1"`, content, 0, half), status(503), part(partial, `"1"`, content, half, all)}, ""},
+		"and the server refuses":         {[]http.HandlerFunc{part(ok, `"1"`, content, 0, half), status(416)}, "416"},
+		"and another part comes":         {[]http.HandlerFunc{part(ok, `"1"`, content, 0, half), part(partial, `"1"`, content, half-1, all)}, "206"},
+		"and a part of another comes":    {[]http.HandlerFunc{part(ok, `"1"`, content, 0, half), part(partial, `"2"`, content, half, all)}, "206"},
+		"again and again":                {[]http.HandlerFunc{part(ok, `"1"`, content, 0, 10), part(partial, `"1"`, content, 10, 11), part(partial, `"1"`, content, 11, 12), part(partial, `"1"`, content, 12, 13), part(partial, `"1"`, content, 13, 14)}, "broke off after 14 bytes"},
+		"a part that nobody asked for":   {[]http.HandlerFunc{part(partial, `"1"`, content, half, all)}, "206"},
+		"no news, that nobody asked for": {[]http.HandlerFunc{status(304)}, "304"},
+		"no length":                      {[]http.HandlerFunc{chunked(content, all)}, ""},
+		"no length, and it breaks off":   {[]http.HandlerFunc{chunked(content, half), part(partial, `"1"`, content, half, all)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+			_, err := w.sets.Import(context.Background(), []string{answers(t, test.answers...)}, w.findings)
+			if test.says != "" {
+				w.wants(err, tidewaiter.Unavailable, test.says)
+				w.holds()
+				if sets, sources := w.files(); sets+sources > 0 {
+					t.Errorf("kept are %d sets and %d sources", sets, sources)
+				}
+			} else {
+				w.ok(err)
+				w.holds("A-1", "A-2")
+			}
+			w.tidy()
+		})
+	}
+}
+
+// chunked answers without a length.
+func chunked(content []byte, to int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		_, _ = w.Write(content[:to])
+		_ = http.NewResponseController(w).Flush()
+		if to < len(content) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// TestBrokenUpdate: a mirror that is being changed says first that there is
+// something new, breaks off, and then that there is nothing.
+func TestBrokenUpdate(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	ctx := context.Background()
+	content := archive(t, advisory("A-1", 1))
+	newer := archive(t, advisory("A-1", 1), advisory("A-2", 2))
+	url := answers(t,
+		part(200, `"1"`, content, 0, len(content)),
+		part(200, `"2"`, newer, 0, 0),
+		func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("ETag", `"1"`)
+			if r.Header.Get("If-None-Match") == `"1"` {
+				rw.WriteHeader(http.StatusNotModified)
+				return
+			}
+			part(200, `"1"`, content, 0, len(content))(rw, r)
+		})
+	_, err := w.sets.Import(ctx, []string{url}, w.findings)
+	w.ok(err)
+	r, err := w.sets.Update(ctx, nil, w.findings)
+	w.ok(err)
+	if !r.Unchanged || len(r.Failed) > 0 {
+		t.Errorf("got %+v", r)
+	}
+	w.holds("A-1")
+	w.tidy()
+}
+
+// TestRetryAfter has what a site may ask for.
+func TestRetryAfter(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	s := newSite(t, archive(t, advisory("A-1", 1)))
+	first := 2 * time.Second // at least that
+	for after, want := range map[string]time.Duration{
+		"": first, "0": first, "1": first, "45": 45 * time.Second, "-5": first, "99999999": time.Minute, "soon": first,
+		"Wed, 21 Oct 2026 07:28:00 GMT": first,
+	} {
+		s.set(func() { s.refuses, s.after = []int{429}, after })
+		_, err := w.sets.Import(context.Background(), []string{s.url()}, w.findings)
+		w.ok(err)
+		if got := w.pauses(); !slices.Equal(got, []time.Duration{want}) {
+			t.Errorf("%q: paused %v, want %v", after, got, want)
+		}
+	}
+}
+
+// TestImportIsCancelled in a pause: what was in force is.
+func TestImportIsCancelled(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	ctx, cancel := context.WithCancel(context.Background())
+	s := newSite(t, archive(t, advisory("A-1", 1)))
+	_, err := w.sets.Import(ctx, []string{s.url()}, w.findings)
+	w.ok(err)
+	bigger := archive(t, advisory("A-1", 1), advisory("A-2", 2))
+	s.set(func() { s.content, s.tag, s.breaks = bigger, `"2"`, 1 })
+	w.sets.SetPause(func(ctx context.Context, _ time.Duration) error {
+		cancel()
+		return ctx.Err()
+	})
+	_, err = w.sets.Update(ctx, nil, w.findings)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	w.holds("A-1")
+	w.tidy()
+	if sets, sources := w.files(); sets != 1 || sources != 1 {
+		t.Errorf("kept are %d sets and %d sources", sets, sources)
+	}
 }

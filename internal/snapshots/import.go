@@ -19,11 +19,12 @@ import (
 
 // Activation is a set that is to come into force.
 type Activation struct {
-	Number int64
+	Number int64 // 0 for what Put returns
 	Index  *advisory.Index
 	From   int64 // the generation that it is to follow: after another one it fails with Conflict
-	// Within is called within the transaction that brings it into force.
-	Within func(ctx context.Context, tx *store.DB) error
+	// Put is called within the transaction that brings it into force, notes that
+	// there is such a set, and returns its number.
+	Put func(ctx context.Context, tx *store.DB) (int64, error)
 }
 
 // Activator brings a set into force with all that follows from it.
@@ -114,6 +115,13 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err := s.sweep(); err != nil {
 		return Result{}, err
 	}
+	pruned := false
+	defer func() {
+		if !pruned { // what was read in vain is not kept
+			_, ferr := s.pruneFolder(context.WithoutCancel(ctx))
+			err = errors.Join(err, ferr)
+		}
+	}()
 	state, err := s.store.AdvisoryState(ctx)
 	if err != nil {
 		return Result{}, err
@@ -129,15 +137,12 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err := do(c); err != nil {
 		return Result{}, err
 	}
-	within := func(ctx context.Context, tx *store.DB) error {
-		return tx.ReplaceAdvisorySources(ctx, c.list())
-	}
 	if state.SetNumber != 0 && slices.EqualFunc(list, c.list(), sameContent) {
 		c.result.Unchanged = true
 		if c.result.Set, err = s.set(ctx, state.SetNumber); err != nil {
 			return Result{}, err
 		}
-		return c.result, s.store.Tx(ctx, func(tx *store.DB) error { return within(ctx, tx) })
+		return c.result, c.keepSet(ctx, state)
 	}
 	if len(c.sources) == 0 && state.SetNumber == 0 {
 		return c.result, nil // nothing was asked for, or nothing could be had
@@ -152,16 +157,35 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	}
 	if built.Digest == state.Digest {
 		c.result.Set.Number, c.result.Unchanged = state.SetNumber, true
-		return c.result, s.store.Tx(ctx, func(tx *store.DB) error { return within(ctx, tx) })
+		return c.result, c.keepSet(ctx, state)
 	}
-	if c.result.Set.Number, err = s.activate(ctx, to, c.result.Set, state.Generation, within); err != nil {
+	if c.result.Set.Number, err = s.activate(ctx, to, c.result.Set, state.Generation); err != nil {
 		return Result{}, err
 	}
+	pruned = true
 	return c.result, s.prune(ctx)
 }
 
-// activate brings a set into force whose file is in the folder.
-func (s *Service) activate(ctx context.Context, to Activator, set store.AdvisorySet, from int64, within func(context.Context, *store.DB) error) (int64, error) {
+// keepSet notes the sources of a set that is in force already.
+func (c *change) keepSet(ctx context.Context, state store.AdvisoryState) error {
+	return c.s.store.Tx(ctx, func(tx *store.DB) error {
+		if err := tx.LockFindings(ctx); err != nil { // so that no other set comes into force
+			return err
+		}
+		now, err := tx.AdvisoryState(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Generation != state.Generation {
+			return tidewaiter.Errorf(tidewaiter.Conflict, "another set of advisories has come into force meanwhile; import these again")
+		}
+		return tx.ReplaceAdvisorySources(ctx, c.list())
+	})
+}
+
+// activate brings a set into force, with its sources, whose file is in the
+// folder. It returns its number.
+func (s *Service) activate(ctx context.Context, to Activator, set store.AdvisorySet, from int64) (number int64, err error) {
 	path := filepath.Join(s.folder, advisory.FileName(set.Digest))
 	index, err := advisory.Open(path, set.Digest)
 	if err != nil {
@@ -171,11 +195,16 @@ func (s *Service) activate(ctx context.Context, to Activator, set store.Advisory
 	if err := s.shareFile(ctx, set.Digest, path); err != nil {
 		return 0, err
 	}
-	number, err := s.store.PutAdvisorySet(ctx, set)
-	if err != nil {
-		return 0, err
+	put := func(ctx context.Context, tx *store.DB) (int64, error) {
+		n, err := tx.PutAdvisorySet(ctx, set)
+		if err != nil {
+			return 0, err
+		}
+		number = n
+		return n, tx.ReplaceAdvisorySources(ctx, set.Sources)
 	}
-	return number, to.Activate(ctx, Activation{Number: number, Index: index, From: from, Within: within})
+	err = to.Activate(ctx, Activation{Index: index, From: from, Put: put})
+	return number, err
 }
 
 // checkAge refuses what is older than what is in force.
@@ -318,7 +347,8 @@ func (s *Service) sweep() error {
 	return err
 }
 
-// prune removes the files of sets and sources that are not kept any more.
+// prune removes the sets that are not kept any more, and the files of these and
+// of their sources.
 func (s *Service) prune(ctx context.Context) error {
 	state, err := s.store.AdvisoryState(ctx)
 	if err != nil {
@@ -328,38 +358,52 @@ func (s *Service) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sources, err := s.store.AdvisorySources(ctx)
+	for i, set := range sets {
+		if i >= keptSets && set.Number != state.SetNumber {
+			if err := s.store.DeleteAdvisorySet(ctx, set); err != nil {
+				return err
+			}
+		}
+	}
+	kept, err := s.pruneFolder(ctx)
 	if err != nil {
 		return err
-	}
-	kept := map[string]bool{"lock": true, sourcesFolder: true}
-	shared := make(map[tidewaiter.Digest]bool)
-	for i, set := range sets {
-		if i < keptSets || set.Number == state.SetNumber {
-			kept[advisory.FileName(set.Digest)], shared[set.Digest] = true, true
-			sources = append(sources, set.Sources...)
-			continue
-		}
-		if err := s.store.DeleteAdvisorySet(ctx, set); err != nil {
-			return err
-		}
-	}
-	keptSources := make(map[string]bool, len(sources))
-	for _, src := range sources {
-		keptSources[sourceName(src.Digest)], shared[src.Digest] = true, true
 	}
 	files, err := s.store.SharedFiles(ctx)
 	if err != nil {
 		return err
 	}
 	for _, digest := range files {
-		if !shared[digest] {
+		if !kept[digest] {
 			if err := s.store.DeleteFile(ctx, digest); err != nil {
 				return err
 			}
 		}
 	}
-	return errors.Join(removeOthers(s.folder, kept), removeOthers(filepath.Join(s.folder, sourcesFolder), keptSources))
+	return nil
+}
+
+// pruneFolder removes files from the folder that belong to no set. It returns
+// the digests of those that do.
+func (s *Service) pruneFolder(ctx context.Context) (kept map[tidewaiter.Digest]bool, err error) {
+	sets, err := s.store.AdvisorySets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := s.store.AdvisorySources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept = make(map[tidewaiter.Digest]bool)
+	keptFiles, keptSources := map[string]bool{"lock": true, sourcesFolder: true}, make(map[string]bool)
+	for _, set := range sets {
+		kept[set.Digest], keptFiles[advisory.FileName(set.Digest)] = true, true
+		sources = append(sources, set.Sources...)
+	}
+	for _, src := range sources {
+		kept[src.Digest], keptSources[sourceName(src.Digest)] = true, true
+	}
+	return kept, errors.Join(removeOthers(s.folder, keptFiles), removeOthers(filepath.Join(s.folder, sourcesFolder), keptSources))
 }
 
 // removeOthers removes the files of a folder that are not to be kept. One that is

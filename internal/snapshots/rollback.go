@@ -75,8 +75,6 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 			return set, err
 		}
 	}
-	_, err = s.activate(ctx, to, set, state.Generation, func(ctx context.Context, tx *store.DB) error {
-		return tx.ReplaceAdvisorySources(ctx, set.Sources)
-	})
+	_, err = s.activate(ctx, to, set, state.Generation)
 	return set, err
 }

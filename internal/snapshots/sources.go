@@ -11,11 +11,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/advisory/osv"
 )
 
 // maxSource bounds what is kept of a source, in bytes.
@@ -71,45 +71,21 @@ func (s *Service) keepPath(ctx context.Context, path string) (tidewaiter.Digest,
 	return digest, err
 }
 
-// packFolder writes the files of a folder whose names end in .json as a zip
-// file, the same for the same files.
+// packFolder writes the advisories of a folder as a zip file, the same for the
+// same advisories.
 func packFolder(ctx context.Context, w io.Writer, folder string) error {
-	var paths []string
-	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() && strings.HasSuffix(path, ".json") {
-			paths = append(paths, path)
+	z := zip.NewWriter(w)
+	err := osv.Texts(ctx, folder, osv.Limits{}, func(name string, text []byte) error {
+		entry, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate})
+		if err == nil {
+			_, err = entry.Write(text)
 		}
-		return errors.Join(err, ctx.Err())
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read advisories: %w", err)
-	}
-	slices.Sort(paths)
-	z := zip.NewWriter(w)
-	for _, path := range paths {
-		if err := packFile(z, folder, path); err != nil {
-			return err
-		}
+		return err
 	}
 	return z.Close()
-}
-
-func packFile(z *zip.Writer, folder, path string) error {
-	name, err := filepath.Rel(folder, path)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(path) //nolint:gosec // within the folder that the operator names
-	if err != nil {
-		return fmt.Errorf("read advisories: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // it was read only
-	entry, err := z.CreateHeader(&zip.FileHeader{Name: filepath.ToSlash(name), Method: zip.Deflate})
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(entry, f)
-	return err
 }
 
 // downloaded is what a URL had.
@@ -196,7 +172,7 @@ func (t *transfer) open() (io.ReadCloser, error) {
 	case t.read > 0:
 		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", t.read))
 		r.Header.Set("If-Range", t.tag)
-	case t.etag != "":
+	case t.etag != "" && t.body == nil:
 		r.Header.Set("If-None-Match", t.etag)
 	}
 	answer, err := client().Do(r)
@@ -209,9 +185,10 @@ func (t *transfer) open() (io.ReadCloser, error) {
 		return nil, tidewaiter.Errorf(tidewaiter.Unavailable, "%s cannot be fetched: %v", shown(t.location), err)
 	}
 	switch {
-	case answer.StatusCode == http.StatusNotModified && t.read == 0 && t.etag != "":
+	case answer.StatusCode == http.StatusNotModified && t.body == nil && t.etag != "":
 		return nil, answer.Body.Close()
-	case answer.StatusCode == http.StatusPartialContent && t.read > 0 && t.tag != "" && answer.Header.Get("ETag") == t.tag:
+	case answer.StatusCode == http.StatusPartialContent && t.read > 0 && t.tag != "" && answer.Header.Get("ETag") == t.tag &&
+		strings.HasPrefix(answer.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", t.read)):
 		return answer.Body, nil
 	case answer.StatusCode == http.StatusOK && t.read > 0:
 		return nil, errors.Join(tidewaiter.Errorf(tidewaiter.Unavailable, "%s changed while it was being fetched; fetch it again", shown(t.location)), answer.Body.Close())

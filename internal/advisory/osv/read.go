@@ -53,24 +53,36 @@ const maxRefusals = 20
 // a file that is damaged is an error, as nobody knows what it had.
 func Read(ctx context.Context, path string, limits Limits, visit func(tidewaiter.Advisory) error) (Report, error) {
 	r := reader{ctx: ctx, limits: limits.withDefaults(), visit: visit}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return r.report, tidewaiter.Errorf(tidewaiter.NotFound, "there is no file or folder with advisories of that name")
-	case err != nil:
-		return r.report, fmt.Errorf("look for advisories: %w", err)
-	case info.IsDir():
-		return r.report, r.folder(path)
-	}
-	err = r.file(path)
+	err := r.path(path)
 	return r.report, err
+}
+
+// Texts gives the text of each advisory that [Read] would read, before anybody
+// knows whether it is one. The text is valid during the call.
+func Texts(ctx context.Context, path string, limits Limits, visit func(name string, text []byte) error) error {
+	r := reader{ctx: ctx, limits: limits.withDefaults(), texts: visit}
+	return r.path(path)
 }
 
 type reader struct {
 	ctx    context.Context
 	limits Limits
 	visit  func(tidewaiter.Advisory) error
+	texts  func(name string, text []byte) error // in the place of visit, or nil
 	report Report
+}
+
+func (r *reader) path(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return tidewaiter.Errorf(tidewaiter.NotFound, "there is no file or folder with advisories of that name")
+	case err != nil:
+		return fmt.Errorf("look for advisories: %w", err)
+	case info.IsDir():
+		return r.folder(path)
+	}
+	return r.file(path)
 }
 
 // folder reads the files of a folder and those beneath it. Links are not followed.
@@ -82,7 +94,13 @@ func (r *reader) folder(path string) error {
 		if name := strings.ToLower(entry.Name()); !entry.Type().IsRegular() || !strings.HasSuffix(name, ".json") && !strings.HasSuffix(name, ".zip") {
 			return nil
 		}
-		return r.file(p)
+		if err := r.file(p); err != nil {
+			if name, rerr := filepath.Rel(path, p); rerr == nil {
+				p = name
+			}
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		return nil
 	})
 }
 
@@ -178,6 +196,10 @@ func (r *reader) one(name string, text []byte) error {
 	r.report.Bytes += int64(len(text))
 	if r.report.Read+r.report.Refused >= r.limits.Advisories || r.report.Bytes > r.limits.Bytes {
 		return tidewaiter.Errorf(tidewaiter.TooLarge, "there are more than %d advisories or %d bytes of them", r.limits.Advisories, r.limits.Bytes)
+	}
+	if r.texts != nil {
+		r.report.Read++
+		return r.texts(name, text)
 	}
 	a, err := Parse(text)
 	if err != nil {
