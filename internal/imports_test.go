@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 	"internal/overlay":             {},
 
 	// From an image anywhere to facts, and from facts to what is written down.
-	"internal/export": {"internal/advisory", "internal/advisory/vulns", "internal/overlay"},
+	"internal/export": {"internal/advisory", "internal/advisory/vulns", "internal/overlay", "internal/vex"},
 	"internal/pull":   {"internal/extract", "internal/registry"},
 	"internal/eol":    {},
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/overlay"
 	"github.com/tidewaiter/tidewaiter/internal/pull"
 	"github.com/tidewaiter/tidewaiter/internal/snapshots"
+	"github.com/tidewaiter/tidewaiter/internal/vex"
 )
 
 // errPartial is a scan that left something out; standard error says what. Its
@@ -72,7 +73,7 @@ type scanFlags struct {
 	all, plainHTTP, skipVerify        bool
 	tokenHosts                        []string
 
-	advisories              []string
+	advisories, vex         []string
 	data, export, failOn    string
 	offline, packages, only bool
 }
@@ -93,6 +94,7 @@ func (f *scanFlags) define(cmd *cobra.Command) {
 	fs.BoolVar(&f.offline, "offline", false, "do not fetch advisories: judge by those that were fetched before")
 	fs.BoolVar(&f.packages, "packages-only", false, "list packages, and look for no vulnerabilities")
 	fs.StringVar(&f.failOn, "fail-on", "", "exit with 4 if there is a vulnerability of this `level` or above: low, medium, high, critical, or any")
+	fs.StringArrayVar(&f.vex, "vex", nil, "VEX `document`, a file or URL: what is not affected or fixed by it is shown apart, and does not fail; may be given several times")
 	fs.BoolVar(&f.only, "only-fixed", false, "list and count only vulnerabilities that a later version does not have")
 	fs.StringSliceVar(&f.tokenHosts, "token-host", nil, "another `host` that may see the credentials, where the registry's tokens come from elsewhere")
 }
@@ -101,7 +103,7 @@ func (f *scanFlags) options() (o pull.Options, err error) {
 	switch {
 	case f.output != "table" && f.output != "json" && f.output != "cyclonedx" && f.output != "sarif":
 		return o, &usageError{fmt.Errorf("--output %q is not known; use table, json, sarif or cyclonedx", f.output)}
-	case f.packages && (f.output == "sarif" || f.failOn != "" || f.offline || f.only || f.data != "" || len(f.advisories) > 0):
+	case f.packages && (f.output == "sarif" || f.failOn != "" || f.offline || f.only || f.data != "" || len(f.advisories)+len(f.vex) > 0):
 		return o, &usageError{errors.New("--packages-only looks for no vulnerabilities; leave it out, or the flags about them")}
 	case f.data != "" && len(f.advisories) > 0:
 		return o, &usageError{errors.New("--data and --advisories exclude each other")}
@@ -148,6 +150,10 @@ func (p *program) judge(ctx context.Context, f *scanFlags, images []export.Image
 	if f.packages || export.StatusOf(images) == export.Failed {
 		return nil
 	}
+	documents, err := readVEX(ctx, f.vex)
+	if err != nil {
+		return err
+	}
 	index, err := p.advisoriesFor(ctx, f, images)
 	if err != nil {
 		return fmt.Errorf("advisories: %w", err)
@@ -163,11 +169,28 @@ func (p *program) judge(ctx context.Context, f *scanFlags, images []export.Image
 		if err := images[i].Judge(index.Index); err != nil {
 			return err
 		}
+		images[i].Excuse(documents)
 		if f.only {
 			images[i].Judgement.Findings = slices.DeleteFunc(images[i].Judgement.Findings, func(x export.Finding) bool { return x.Status != tidewaiter.MatchFixable })
 		}
 	}
 	return nil
+}
+
+// readVEX reads documents.
+func readVEX(ctx context.Context, from []string) (documents []vex.Document, err error) {
+	for _, f := range from {
+		text, err := readDocument(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		d, err := vex.Read(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		documents = append(documents, d)
+	}
+	return documents, nil
 }
 
 // verdict returns the error that says what the images come to.
@@ -178,7 +201,7 @@ func (f *scanFlags) verdict(images []export.Image) error {
 		if images[i].Judgement == nil || f.failOn == "" {
 			continue
 		}
-		for _, x := range images[i].Judgement.Findings {
+		for _, x := range images[i].Judgement.Open() {
 			if f.failOn == "any" || x.Severity.Level.Rank() >= f.level().Rank() {
 				return errVulnerable
 			}

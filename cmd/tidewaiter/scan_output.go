@@ -80,11 +80,12 @@ func showImage(w io.Writer, i *export.Image) error {
 // showFindings prints the vulnerabilities of an image.
 func showFindings(w io.Writer, t *table, i *export.Image) error {
 	fmt.Fprintln(w)
-	if len(i.Judgement.Findings) > 0 {
+	open := i.Judgement.Open()
+	if len(open) > 0 {
 		t.row("SEVERITY", "VULNERABILITY", "PACKAGE", "VERSION", "FIXED IN", "LAYER", "PATH", "SUMMARY")
 	}
 	counts := make(map[tidewaiter.SeverityLevel]int)
-	for _, f := range i.Judgement.Findings {
+	for _, f := range open {
 		p := i.View.Packages[f.Package]
 		counts[f.Severity.Level]++
 		t.row(level(f.Severity.Level), f.Name, p.Name, p.Version, fixed(f), p.Origin, export.Location(p.Package), short(f.Summary))
@@ -93,7 +94,10 @@ func showFindings(w io.Writer, t *table, i *export.Image) error {
 		return err
 	}
 	summary := "no vulnerabilities found"
-	if n := len(i.Judgement.Findings); n > 0 {
+	if err := showHandled(w, t, i); err != nil {
+		return err
+	}
+	if n := len(open); n > 0 {
 		fmt.Fprintln(w)
 		var parts []string
 		for _, l := range []tidewaiter.SeverityLevel{tidewaiter.CriticalSeverity, tidewaiter.HighSeverity, tidewaiter.MediumSeverity, tidewaiter.LowSeverity, tidewaiter.NoSeverity, tidewaiter.UnknownSeverity} {
@@ -103,6 +107,9 @@ func showFindings(w io.Writer, t *table, i *export.Image) error {
 		}
 		summary = fmt.Sprintf("%d vulnerabilities: %s", n, strings.Join(parts, ", "))
 	}
+	if n := len(i.Judgement.Findings) - len(open); n > 0 {
+		summary += fmt.Sprintf("; %d handled", n)
+	}
 	if n := len(i.Judgement.Unjudged); n > 0 {
 		summary += fmt.Sprintf("; %d packages were not judged", n)
 	}
@@ -111,6 +118,24 @@ func showFindings(w io.Writer, t *table, i *export.Image) error {
 	}
 	_, err := fmt.Fprintln(w, summary)
 	return err
+}
+
+// showHandled prints what VEX documents say that there is nothing to do about.
+func showHandled(w io.Writer, t *table, i *export.Image) error {
+	begun := false
+	for _, f := range i.Judgement.Findings {
+		if f.Handled == nil {
+			continue
+		}
+		if !begun {
+			begun = true
+			fmt.Fprintln(w)
+			t.row("HANDLED", "VULNERABILITY", "PACKAGE", "VERSION", "WHY", "DOCUMENT")
+		}
+		p := i.View.Packages[f.Package]
+		t.row(f.Handled.Status, f.Name, p.Name, p.Version, short(strings.TrimSpace(f.Handled.Justification+" "+f.Handled.Remark)), f.Handled.Document)
+	}
+	return t.Flush()
 }
 
 func level(l tidewaiter.SeverityLevel) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory"
 	"github.com/tidewaiter/tidewaiter/internal/advisory/vulns"
+	"github.com/tidewaiter/tidewaiter/internal/vex"
 )
 
 // Finding is a vulnerability in a package of an image.
@@ -17,8 +18,49 @@ type Finding struct {
 
 	Package int // its place in the image's list of packages
 	Threat  tidewaiter.Threat
-	Summary string // of the advisory
-	URL     string // where more is said, or ""
+	Handled *Handled // nil if nobody says that there is nothing to do
+	Summary string   // of the advisory
+	URL     string   // where more is said, or ""
+}
+
+// Handled is what a VEX document says of a finding.
+type Handled struct {
+	Document, Status, Justification, Remark string
+}
+
+// Excuse has VEX documents say which findings there is nothing to do about. Of
+// several documents the first one counts.
+func (i *Image) Excuse(documents []vex.Document) {
+	if i.Judgement == nil {
+		return
+	}
+	for n := range i.Judgement.Findings {
+		f := &i.Judgement.Findings[n]
+		named, _ := i.View.System.Named(i.View.Packages[f.Package].Package)
+		for _, d := range documents {
+			for _, s := range d.InForce() {
+				if f.Handled == nil && s.Handles() && i.concerns(s, f, named) {
+					f.Handled = &Handled{d.ID, string(s.Status), s.Justification, s.Remark}
+				}
+			}
+		}
+	}
+}
+
+// concerns tells whether a statement is about a finding in a package.
+func (i *Image) concerns(s vex.Statement, f *Finding, p tidewaiter.Package) bool {
+	names := append([]string{f.Name}, f.Aliases...)
+	if !slices.ContainsFunc(s.Names(), func(name string) bool { return slices.Contains(names, name) }) {
+		return false
+	}
+	return slices.ContainsFunc(s.Products, func(product vex.Product) bool {
+		return (product.Image == "" || product.Image == i.Digest) && (product.Package == "" || tidewaiter.MatchesPackageURL(product.Package, p))
+	})
+}
+
+// Open are the findings that nobody has handled.
+func (j *Judgement) Open() []Finding {
+	return slices.DeleteFunc(slices.Clone(j.Findings), func(f Finding) bool { return f.Handled != nil })
 }
 
 // Unjudged is a package of which it is not known what vulnerabilities it has.

@@ -79,6 +79,15 @@ type jsonVulnerability struct {
 	Layer       int      `json:"layer"`
 	LayerDigest string   `json:"layer_digest,omitempty"`
 	Step        string   `json:"step,omitempty"`
+
+	Handled *jsonHandled `json:"handled,omitempty"`
+}
+
+type jsonHandled struct {
+	Document      string `json:"document"`
+	Status        string `json:"status"`
+	Justification string `json:"justification,omitempty"`
+	Remark        string `json:"remark,omitempty"`
 }
 
 type jsonUnjudged struct {
@@ -240,6 +249,9 @@ func (i *Image) addJudgement(j *jsonImage) {
 		}
 		if step, ok := i.Step(p.Origin); ok {
 			v.Step = step.Command
+		}
+		if h := f.Handled; h != nil {
+			v.Handled = &jsonHandled{h.Document, h.Status, h.Justification, h.Remark}
 		}
 		list = append(list, v)
 	}

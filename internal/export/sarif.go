@@ -79,10 +79,15 @@ func (i *Image) addResult(run *sarif.Run, rules map[string]int, source string, f
 	properties.Properties = sarif.Properties{
 		"image": source, "platform": i.Platform.String(), "package": p.Name, "version": p.Version, "purl": PackageURL(p.Package, i.View.System.System), "advisory": f.Advisory, "layer": p.Origin,
 	}
-	run.AddResult(sarif.NewRuleResult(f.Name).WithRuleIndex(at).WithLevel(sarifLevel(f.Severity.Level)).WithMessage(sarif.NewTextMessage(message)).
+	result := sarif.NewRuleResult(f.Name).WithRuleIndex(at).WithLevel(sarifLevel(f.Severity.Level)).WithMessage(sarif.NewTextMessage(message)).
 		WithLocations([]*sarif.Location{sarif.NewLocationWithPhysicalLocation(location)}).
 		WithPartialFingerprints(map[string]string{"tidewaiter/v1": strings.Join([]string{f.Name, p.Type, p.Name, p.Version, Location(p.Package)}, "|")}).
-		WithProperties(properties))
+		WithProperties(properties)
+	if h := f.Handled; h != nil { // what is suppressed outside of the source, by its section 3.35
+		result.AddSuppression(sarif.NewSuppression().WithKind("external").WithStatus("accepted").
+			WithJustification(strings.TrimSpace(h.Status + ", by " + h.Document + ": " + strings.TrimSpace(h.Justification+" "+h.Remark))))
+	}
+	run.AddResult(result)
 }
 
 func sarifLevel(l tidewaiter.SeverityLevel) string {

@@ -40,13 +40,6 @@ func releaseOf(v store.PackageVersion) tidewaiter.Release {
 	return tidewaiter.Release{Ecosystems: []string{v.Ecosystem + ":" + v.Release}}
 }
 
-func packageOf(v store.PackageVersion) tidewaiter.Package {
-	return tidewaiter.Package{
-		Ecosystem: v.Ecosystem, Name: v.Name, Version: v.Version, SourceName: v.SourceName, SourceVersion: v.SourceVersion,
-		Architecture: v.Architecture, Type: v.Type, Namespace: v.Namespace,
-	}
-}
-
 // match finds out what an index, nil for one without advisories, knows of
 // package versions. The result is in the order of their ids.
 func match(index *advisory.Index, versions []store.PackageVersion) ([]store.PackageMatches, error) {
@@ -77,7 +70,7 @@ func matchRelease(index *advisory.Index, versions []store.PackageVersion) ([]sto
 	packages := make([]tidewaiter.Package, len(versions))
 	list := make([]store.PackageMatches, len(versions))
 	for i, v := range versions {
-		packages[i] = packageOf(v)
+		packages[i] = v.Package()
 		list[i] = store.PackageMatches{PackageID: v.ID, Gap: tidewaiter.GapEcosystem}
 		for _, s := range advisory.Subjects(packages[i], release) {
 			list[i].Subjects = append(list[i].Subjects, store.PackageSubject(s))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -96,43 +95,7 @@ func (r *rule) applies(i heldImage, p PackageVersion) bool {
 			return false
 		}
 	}
-	return r.Package == "" || MatchesPackageURL(r.Package, p)
-}
-
-// MatchesPackageURL tells whether a package URL without qualifiers and
-// subpath, and perhaps without a version, is of a package version.
-func MatchesPackageURL(purl string, p PackageVersion) bool {
-	base, version, versioned := cutVersion(purl)
-	for _, name := range []string{p.Name, p.SourceName} {
-		if name == "" || base != purlName(p.Type, p.Namespace, name) {
-			continue
-		}
-		if !versioned || version == p.Version || name == p.SourceName && version == p.SourceVersion {
-			return true
-		}
-	}
-	return false
-}
-
-// cutVersion takes a package URL apart: an @ within the namespace of npm is
-// followed by a slash.
-func cutVersion(purl string) (base, version string, ok bool) {
-	if at := strings.LastIndexByte(purl, '@'); at > 0 && !strings.Contains(purl[at:], "/") {
-		return purl[:at], purl[at+1:], true
-	}
-	return purl, "", false
-}
-
-// purlName is a package URL as far as the name, without escapes. Go's and
-// Maven's names hold what is the namespace there.
-func purlName(kind, namespace, name string) string {
-	switch {
-	case kind == "maven":
-		name = strings.Replace(name, ":", "/", 1)
-	case namespace != "" && kind != "golang" && kind != "npm":
-		name = namespace + "/" + name
-	}
-	return "pkg:" + kind + "/" + name
+	return r.Package == "" || tidewaiter.MatchesPackageURL(r.Package, p.Package())
 }
 
 // rulesAbout returns the exceptions that are about vulnerabilities, by their

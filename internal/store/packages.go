@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/uptrace/bun"
+
+	"github.com/tidewaiter/tidewaiter"
 )
 
 // PackageVersion is a version of a package, whatever image it is in.
@@ -25,6 +27,14 @@ type PackageVersion struct {
 	Architecture  string
 	Type          string
 	Namespace     string
+}
+
+// Package returns the package, without where it is.
+func (v PackageVersion) Package() tidewaiter.Package {
+	return tidewaiter.Package{
+		Ecosystem: v.Ecosystem, Name: v.Name, Version: v.Version, SourceName: v.SourceName, SourceVersion: v.SourceVersion,
+		Architecture: v.Architecture, Type: v.Type, Namespace: v.Namespace,
+	}
 }
 
 type packageRow struct {

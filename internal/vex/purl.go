@@ -17,24 +17,24 @@ func product(id string) (p Product, ok bool) {
 		return Product{Image: tidewaiter.Digest(id)}, true
 	}
 	plain := packageURL(id)
-	if plain == "" {
+	switch {
+	case plain == "":
 		return p, false
-	}
-	kind, rest, _ := strings.Cut(strings.TrimPrefix(plain, "pkg:"), "/")
-	if kind != "oci" && kind != "docker" {
+	case !isImage(plain):
 		return Product{Package: plain}, true
 	}
-	if _, digest, ok := strings.Cut(rest, "@"); ok && digestForm.MatchString(digest) {
+	if _, digest, ok := strings.Cut(plain, "@"); ok && digestForm.MatchString(digest) {
 		return Product{Image: tidewaiter.Digest(digest)}, true
 	}
 	return p, false // a name alone says nothing about content
 }
 
 // packageURL returns a package URL without qualifiers, subpath and escapes, or
-// "" for what is none (https://github.com/package-url/purl-spec).
+// "" for what is none (https://github.com/package-url/purl-spec). The epoch of
+// an rpm's version, which is a qualifier, is in the version.
 func packageURL(text string) string {
 	text, _, _ = strings.Cut(text, "#")
-	text, _, _ = strings.Cut(text, "?")
+	text, qualifiers, _ := strings.Cut(text, "?")
 	rest, ok := strings.CutPrefix(text, "pkg:")
 	if !ok {
 		return ""
@@ -47,15 +47,35 @@ func packageURL(text string) string {
 	if err != nil {
 		return ""
 	}
-	return "pkg:" + strings.ToLower(kind) + "/" + name
+	plain := "pkg:" + strings.ToLower(kind) + "/" + name
+	if base, version, ok := cutVersion(plain); ok && strings.HasPrefix(plain, "pkg:rpm/") && !strings.Contains(version, ":") {
+		for qualifier := range strings.SplitSeq(qualifiers, "&") {
+			if epoch, ok := strings.CutPrefix(qualifier, "epoch="); ok && epochForm.MatchString(epoch) {
+				return base + "@" + epoch + ":" + version
+			}
+		}
+	}
+	return plain
 }
 
-// within returns a product narrowed to a package.
-func (p Product) within(purl string) (Product, bool) {
-	plain := packageURL(purl)
-	if plain == "" || strings.HasPrefix(plain, "pkg:oci/") || strings.HasPrefix(plain, "pkg:docker/") {
-		return p, false
+var epochForm = regexp.MustCompile(`^[1-9][0-9]{0,9}$`) // 0 is none
+
+// isImage tells whether a package URL, as packageURL returns it, is of an image.
+func isImage(plain string) bool {
+	return strings.HasPrefix(plain, "pkg:oci/") || strings.HasPrefix(plain, "pkg:docker/")
+}
+
+// isPackage tells whether an id is the package URL of what an image may hold.
+func isPackage(id string) bool {
+	plain := packageURL(id)
+	return plain != "" && !isImage(plain)
+}
+
+// cutVersion takes a package URL apart, as packageURL returns it: an @ within
+// the namespace of npm is followed by a slash.
+func cutVersion(plain string) (base, version string, ok bool) {
+	if at := strings.LastIndexByte(plain, '@'); at > 0 && !strings.Contains(plain[at:], "/") {
+		return plain[:at], plain[at+1:], true
 	}
-	p.Package = plain
-	return p, true
+	return plain, "", false
 }

@@ -6,6 +6,7 @@ package vex
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ type Statement struct {
 	Aliases       []string
 	Products      []Product
 	Status        Status
-	Justification string // in OpenVEX's words, or ""
+	Justification string // in OpenVEX's words, or CycloneDX's where it has none (justificationOf), or ""
 	Remark        string
 	Issued        time.Time
 }
@@ -62,113 +63,141 @@ const (
 	MaxBytes      = 12 << 20
 	maxStatements = 20_000
 	maxProducts   = 100_000 // of all statements together
-	maxText       = 4_096
+	maxAliases    = 50      // of a statement
+	maxName       = 256     // bytes of the name of a vulnerability
+	maxText       = 4_096   // bytes of any other text
 )
 
 // Read reads a document. Errors are of kind [tidewaiter.Invalid], or
 // [tidewaiter.TooLarge].
-func Read(text []byte) (d Document, err error) {
+func Read(text []byte) (Document, error) {
 	if len(text) > MaxBytes {
-		return d, tidewaiter.Errorf(tidewaiter.TooLarge, "the document has more than %d bytes", MaxBytes)
+		return Document{}, tidewaiter.Errorf(tidewaiter.TooLarge, "the document has more than %d bytes", MaxBytes)
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	if !utf8.Valid(text) {
+		return Document{}, invalid("document", "it is no JSON object: it is not UTF-8")
+	}
 	var form struct {
-		Context   string `json:"@context"`
-		BOMFormat string `json:"bomFormat"`
+		Context   any `json:"@context"`
+		BOMFormat any `json:"bomFormat"`
 	}
 	if err := json.Unmarshal(text, &form); err != nil {
-		return d, invalid("document", "it is no JSON object: %v", err)
+		return Document{}, invalid("document", "it is no JSON object: %v", err)
 	}
+	if err := checkKeys(text); err != nil {
+		return Document{}, err
+	}
+	var r reader
+	var err error
+	context, _ := form.Context.(string)
 	switch {
-	case strings.HasPrefix(form.Context, "https://openvex.dev/ns"):
-		d, err = readOpenVEX(text)
+	case isOpenVEX(context):
+		err = r.readOpenVEX(text)
+	case strings.HasPrefix(context, openVEXContext):
+		return Document{}, invalid("@context", "this version of OpenVEX is not known; 0.0.1 to 0.2.0 are")
 	case form.BOMFormat == "CycloneDX":
-		d, err = readCycloneDX(text)
+		err = r.readCycloneDX(text)
 	default:
-		return d, invalid("document", "it is neither OpenVEX (its @context is https://openvex.dev/ns/…) nor CycloneDX (its bomFormat is CycloneDX)")
+		return Document{}, invalid("document", "it is neither OpenVEX (its @context is https://openvex.dev/ns/…) nor CycloneDX (its bomFormat is CycloneDX)")
 	}
 	if err != nil {
 		return Document{}, err
 	}
-	return d, d.check()
+	if len(r.Statements) == 0 {
+		return Document{}, invalid("statements", "the document says nothing: it has no statements, or no vulnerability in it has an analysis with a state")
+	}
+	return r.Document, nil
 }
 
 func invalid(field, format string, args ...any) error {
 	return tidewaiter.InvalidField(field, format, args...)
 }
 
-func (d *Document) check() error {
-	if d.ID == "" {
-		return invalid("document", "it has no id; give it one, so that its next version can take its place")
+// reader puts a document together.
+type reader struct {
+	Document
+
+	products int
+}
+
+// begin takes what is said of the whole document; idField is what the form
+// calls its id.
+func (r *reader) begin(idField, id, author string, issued time.Time) error {
+	if id == "" {
+		return invalid("document", "it has no id; give it one (%s), so that its next version can take its place", idField)
 	}
-	if len(d.Statements) == 0 {
-		return invalid("statements", "the document says nothing")
+	r.ID, r.Author, r.Issued = id, author, issued
+	if err := checkText(idField, id); err != nil {
+		return err
 	}
-	if len(d.Statements) > maxStatements {
-		return tidewaiter.Errorf(tidewaiter.TooLarge, "the document has more than %d statements", maxStatements)
+	return checkText("author", author)
+}
+
+// add takes a statement, of which the form has checked the status and the
+// justification. It is at a field of the document.
+func (r *reader) add(at string, s Statement) error {
+	if len(r.Statements) == maxStatements {
+		return tidewaiter.Errorf(tidewaiter.TooLarge, "the document has more than %d statements; split it", maxStatements)
 	}
-	products := 0
-	texts := map[string]string{"id": d.ID, "author": d.Author}
-	for i, s := range d.Statements {
-		at := fmt.Sprintf("statements[%d]", i)
-		switch {
-		case s.Vulnerability == "":
-			return invalid(at, "it names no vulnerability")
-		case s.Status != NotAffected && s.Status != Affected && s.Status != Fixed && s.Status != UnderInvestigation:
-			return invalid(at+".status", "%.40q is none of not_affected, affected, fixed, under_investigation", s.Status)
-		case s.Status == NotAffected && s.Justification == "" && s.Remark == "":
-			return invalid(at, "not_affected needs a justification or an impact statement")
-		case len(s.Products) == 0:
-			return invalid(at+".products", "it names no product that is an image with its digest (pkg:oci/name@sha256:…) or a package (pkg:deb/debian/curl)")
-		}
-		if products += len(s.Products); products > maxProducts {
-			return tidewaiter.Errorf(tidewaiter.TooLarge, "the document names more than %d products", maxProducts)
-		}
-		texts[at+".vulnerability"], texts[at+".justification"], texts[at+".remark"] = s.Vulnerability, s.Justification, s.Remark
-		for _, p := range s.Products {
-			texts[at+".products"] = p.Package
+	if s.Vulnerability == "" {
+		return invalid(at, "it names no vulnerability; give it the name by which advisories know it, such as CVE-2026-1000")
+	}
+	s.Aliases = slices.DeleteFunc(s.Aliases, func(alias string) bool { return alias == "" || alias == s.Vulnerability })
+	if len(s.Aliases) > maxAliases {
+		return invalid(at, "its vulnerability has more than %d aliases", maxAliases)
+	}
+	for _, name := range s.Names() {
+		if len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || acts(r) }) {
+			return invalid(at, "a name of its vulnerability is longer than %d bytes, or has a space or a control character", maxName)
 		}
 	}
-	for field, text := range texts {
-		if len(text) > maxText {
-			return invalid(field, "it is longer than %d bytes", maxText)
+	if len(s.Products) == 0 {
+		return invalid(at, "it names no product that is an image with its digest (pkg:oci/name@sha256:…), a package within one, or a package (pkg:deb/debian/curl); "+
+			"a package within a package cannot be told apart here")
+	}
+	if r.products += len(s.Products); r.products > maxProducts {
+		return tidewaiter.Errorf(tidewaiter.TooLarge, "the document names more than %d products; split it", maxProducts)
+	}
+	for _, p := range s.Products {
+		if err := checkText(at, p.Package); err != nil {
+			return err
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-			return invalid(field, "it has a control character")
-		}
+	}
+	s.Remark = strings.TrimSpace(strings.ReplaceAll(s.Remark, "\r\n", "\n"))
+	if err := checkText(at, strings.NewReplacer("\n", "", "\t", "").Replace(s.Remark)); err != nil {
+		return err
+	}
+	r.Statements = append(r.Statements, s)
+	return nil
+}
+
+// checkText refuses a text that nobody could read, or that would act on whoever
+// looks at it.
+func checkText(field, text string) error {
+	switch {
+	case len(text) > maxText:
+		return invalid(field, "a text in it is longer than %d bytes", maxText)
+	case !utf8.ValidString(text):
+		return invalid(field, "a text in it is not UTF-8")
+	case strings.ContainsFunc(text, acts):
+		return invalid(field, "a text in it has a control character")
 	}
 	return nil
 }
 
-// InForce returns the statements that count: of those about the same
-// vulnerability in the same product, the last one issued.
-func (d *Document) InForce() []Statement {
-	type about struct {
-		vulnerability string
-		product       Product
+func acts(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+}
+
+// timeAt reads a time, zero if there is none.
+func timeAt(field, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
 	}
-	last := make(map[about]int)
-	for i, s := range d.Statements {
-		for _, p := range s.Products {
-			key := about{s.Vulnerability, p}
-			if before, ok := last[key]; !ok || !s.Issued.Before(d.Statements[before].Issued) {
-				last[key] = i
-			}
-		}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, invalid(field, "it is no time; write it as 2027-01-31T00:00:00Z")
 	}
-	var list []Statement
-	for i, s := range d.Statements {
-		var products []Product
-		for _, p := range s.Products {
-			if last[about{s.Vulnerability, p}] == i {
-				products = append(products, p)
-				last[about{s.Vulnerability, p}] = -1 // each once
-			}
-		}
-		if len(products) > 0 {
-			s.Products = products
-			list = append(list, s)
-		}
-	}
-	return list
+	return t, nil
 }
