@@ -103,6 +103,16 @@ func (c *change) list() []store.AdvisorySource {
 	return list
 }
 
+// newest is when the newest of all sources was changed.
+func (c *change) newest() (t time.Time) {
+	for _, src := range c.sources {
+		if src.Newest.After(t) {
+			t = src.Newest
+		}
+	}
+	return t
+}
+
 // keptSets is how many sets are kept, to go back to.
 const keptSets = 3
 
@@ -151,7 +161,7 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err != nil {
 		return Result{}, err
 	}
-	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: built.Meta.Newest, Advisories: built.Meta.Advisories, Created: s.now(), Sources: c.list()}
+	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: c.newest(), Advisories: built.Meta.Advisories, Created: s.now(), Sources: c.list()}
 	if err := c.checkAge(ctx, state); err != nil {
 		return Result{}, err
 	}
@@ -275,7 +285,7 @@ func (c *change) take(ctx context.Context, location string) error {
 	}
 	// It is read once by itself, to know what it is before anything is built from it.
 	path := c.s.sourcePath(src.Digest)
-	report, newest, err := readSource(ctx, path, visitor{
+	report, newest, err := readSource(ctx, path, c.s.now().Add(clockSkew), visitor{
 		func(tidewaiter.Advisory) error { return nil }, func(string, tidewaiter.Threat) error { return nil },
 	})
 	if err != nil {
@@ -312,7 +322,7 @@ func (c *change) build(ctx context.Context) (built advisory.Built, err error) {
 		if err != nil {
 			return built, fmt.Errorf("%s: %w", shown(l), err)
 		}
-		if _, _, err := readSource(ctx, path, visitor{b.Add, b.AddThreat}); err != nil {
+		if _, _, err := readSource(ctx, path, time.Time{}, visitor{b.Add, b.AddThreat}); err != nil {
 			return built, fmt.Errorf("%s: %w", shown(l), err)
 		}
 	}

@@ -367,3 +367,23 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+// TestFutureDates: an advisory that was changed in the future does not have all
+// that comes later be older.
+func TestFutureDates(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	ctx := context.Background()
+	far := strings.Replace(advisory("A-2", 2), "2026-01-02", "2999-01-02", 1)
+	path := filepath.Join(t.TempDir(), "all.zip")
+	for day, list := range [][]string{{advisory("A-1", 1), far}, {advisory("A-1", 3), advisory("A-3", 3)}} {
+		w.ok(os.WriteFile(path, archive(t, list...), 0o600))
+		_, err := w.sets.Import(ctx, []string{path}, w.findings)
+		w.ok(err)
+		st, err := w.sets.Status(ctx)
+		w.ok(err)
+		if got := st.Sources[0].Newest.Format(time.DateOnly); got != []string{"2026-01-01", "2026-01-03"}[day] || !st.Sets[0].Newest.Equal(st.Sources[0].Newest) {
+			t.Errorf("the newest is of %s, and of the set of %s", got, st.Sets[0].Newest)
+		}
+	}
+	w.holds("A-1", "A-3")
+}
