@@ -6,11 +6,11 @@ package vex
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/tidewaiter/tidewaiter"
 )

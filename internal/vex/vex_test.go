@@ -1,10 +1,15 @@
 package vex_test
 
 import (
-	"fmt"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,10 +17,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vex"
 )
 
-var (
-	digest  = "sha256:" + strings.Repeat("a", 64)
-	another = "sha256:" + strings.Repeat("b", 64)
-)
+var digest = "sha256:" + strings.Repeat("a", 64)
 
 func at(text string) time.Time {
 	t, _ := time.Parse(time.RFC3339, text)
@@ -56,13 +58,13 @@ func TestRead(t *testing.T) {
 			[]vex.Statement{{Vulnerability: "CVE-2026-1000", Products: []vex.Product{{Package: "pkg:maven/org.example/a"}}, Status: vex.Affected, Remark: "soon", Issued: at("2026-01-02T03:04:05Z")}}},
 		"CycloneDX": {cyclone(
 			`{"id": "CVE-2026-1000", "references": [{"id": "GHSA-x", "source": {}}], "analysis": {"state": "not_affected", "justification": "code_not_reachable", "detail": "no"}, "affects": [{"ref": "image"}, {"ref": "inner"}]}`,
-			`{"id": "CVE-2026-2000", "analysis": {"state": "resolved", "lastUpdated": "2026-03-01T00:00:00Z"}, "affects": [{"ref": "urn:cdx:3e671687-395b-41f5-a30f-a58921a69b79/1#pkg:deb/debian/curl"}]}`,
+			`{"id": "CVE-2026-2000", "analysis": {"state": "resolved", "lastUpdated": "2026-03-01T00:00:00Z"}, "affects": [{"ref": "urn:cdx:00000000-395b-41f5-a30f-a58921a69b79/1#pkg:deb/debian/curl"}]}`,
 			`{"id": "CVE-2026-3000", "analysis": {"state": "false_positive"}, "affects": [{"ref": "curl-1"}]}`,
 			`{"id": "CVE-2026-4000", "affects": [{"ref": "curl-1"}]}`),
 			[]vex.Statement{
-				{Vulnerability: "CVE-2026-1000", Aliases: []string{"GHSA-x"}, Products: []vex.Product{image, {Package: "pkg:npm/@scope/a@1.0.0"}}, Status: vex.NotAffected, Justification: "vulnerable_code_not_in_execute_path", Remark: "no", Issued: at("2026-01-02T03:04:05Z")},
+				{Vulnerability: "CVE-2026-1000", Aliases: []string{"GHSA-x"}, Products: []vex.Product{image, {Image: image.Image, Package: "pkg:npm/@scope/a@1.0.0"}}, Status: vex.NotAffected, Justification: "vulnerable_code_not_in_execute_path", Remark: "no", Issued: at("2026-01-02T03:04:05Z")},
 				{Vulnerability: "CVE-2026-2000", Products: []vex.Product{{Package: "pkg:deb/debian/curl"}}, Status: vex.Fixed, Issued: at("2026-03-01T00:00:00Z")},
-				{Vulnerability: "CVE-2026-3000", Products: []vex.Product{{Package: "pkg:deb/debian/curl@7.88.1-10"}}, Status: vex.NotAffected, Remark: "false positive", Issued: at("2026-01-02T03:04:05Z")},
+				{Vulnerability: "CVE-2026-3000", Products: []vex.Product{{Image: image.Image, Package: "pkg:deb/debian/curl@7.88.1-10"}}, Status: vex.NotAffected, Remark: "false positive", Issued: at("2026-01-02T03:04:05Z")},
 			}},
 	} {
 		for _, mark := range []string{"", "\ufeff"} {
@@ -81,56 +83,66 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestBadDocuments(t *testing.T) {
-	statement := func(more string) string {
-		return openVEX(`{"vulnerability": {"name": "CVE-2026-1000"}, "products": [{"@id": "pkg:deb/debian/curl"}]` + more + `}`)
-	}
-	for name, tt := range map[string]struct{ text, says string }{
-		"empty":               {"", "no JSON object"},
-		"a list":              {"[]", "no JSON object"},
-		"something else":      {`{"bomFormat": "SPDX"}`, "neither OpenVEX"},
-		"cut off":             {openVEX()[:80], "no JSON object"},
-		"no statements":       {openVEX(), "says nothing"},
-		"no id":               {strings.Replace(statement(`, "status": "fixed"`), "https://example.com/vex/1", "", 1), "has no id"},
-		"no status":           {statement(``), "none of not_affected"},
-		"odd status":          {statement(`, "status": "fine"`), `"fine" is none of`},
-		"no reason":           {statement(`, "status": "not_affected"`), "needs a justification"},
-		"no vulnerability":    {strings.Replace(statement(`, "status": "fixed"`), "CVE-2026-1000", "", 1), "names no vulnerability"},
-		"no products":         {openVEX(`{"vulnerability": "CVE-2026-1000", "status": "fixed"}`), "names no product"},
-		"an image by name":    {openVEX(`{"vulnerability": "CVE-2026-1000", "products": ["pkg:oci/app?tag=1"], "status": "fixed"}`), "names no product"},
-		"odd subcomponent":    {openVEX(`{"vulnerability": "CVE-2026-1000", "products": [{"@id": "` + digest + `", "subcomponents": [{"@id": "curl"}]}], "status": "fixed"}`), `"curl" is no package URL`},
-		"control character":   {statement(`, "status": "fixed", "status_notes": "a\u001b[31m"`), "control character"},
-		"long":                {statement(`, "status": "fixed", "status_notes": "` + strings.Repeat("x", 5000) + `"`), "longer than"},
-		"too large":           {statement(strings.Repeat(" ", vex.MaxBytes)), "more than"},
-		"unknown reference":   {cyclone(`{"id": "CVE-2026-1000", "analysis": {"state": "resolved"}, "affects": [{"ref": "none"}]}`), "no component of the document"},
-		"odd state":           {cyclone(`{"id": "CVE-2026-1000", "analysis": {"state": "odd"}, "affects": [{"ref": "image"}]}`), `"odd" is none of`},
-		"CycloneDX of no use": {cyclone(), "says nothing"},
-		"numbers":             {`{"@context": "https://openvex.dev/ns/v0.2.0", "@id": 5}`, "no OpenVEX"},
-	} {
-		_, err := vex.Read([]byte(tt.text))
-		if k := tidewaiter.KindOf(err); err == nil || k != tidewaiter.Invalid && k != tidewaiter.TooLarge || !strings.Contains(err.Error(), tt.says) {
-			t.Errorf("%s: got %v, want %q", name, err, tt.says)
+// short has a statement in one line.
+func short(s vex.Statement) string {
+	words := []string{string(s.Status), strings.Join(s.Names(), "=")}
+	for _, p := range s.Products {
+		image := ""
+		if p.Image != "" {
+			image = string(p.Image)[:14]
 		}
+		words = append(words, image+"|"+p.Package)
 	}
+	for _, word := range []string{s.Justification, s.Remark} {
+		if word == "" {
+			word = "-"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(append(words, s.Issued.UTC().Format(time.RFC3339)), " ")
 }
 
-func TestInForce(t *testing.T) {
-	one := func(day int, status, products string) string {
-		return fmt.Sprintf(`{"vulnerability": "CVE-2026-1000", "timestamp": "2026-01-%02dT00:00:00Z", "products": [%s], "status": %q, "impact_statement": "day %d"}`, day, products, status, day)
-	}
-	a, b := `"`+digest+`"`, `"`+another+`"`
-	d, err := vex.Read([]byte(openVEX(one(3, "affected", a), one(1, "not_affected", a+","+b+","+b), one(2, "fixed", b), one(2, "under_investigation", b))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, s := range d.InForce() {
-		for _, p := range s.Products {
-			got = append(got, fmt.Sprint(s.Status, " ", string(p.Image[7:8]), " ", s.Handles()))
+// TestDocuments reads documents as tools and vendors write them.
+func TestDocuments(t *testing.T) {
+	for file, want := range map[string][]string{
+		"openvex-0.0.1.json": {"https://openvex.dev/docs/example/vex-9fb3463de1b57 Wolfi J Inkinson",
+			"fixed CVE-2023-12345 |pkg:apk/wolfi/git@2.39.0-r1 |pkg:apk/wolfi/git@2.39.0-r1 - - 2023-01-09T00:02:03Z",
+			"not_affected CVE-2023-12346 sha256:124c7d2|pkg:apk/wolfi/bash@1.0.0 component_not_present - 2023-01-10T00:00:00Z"},
+		"openvex-0.2.0.json": {"https://openvex.dev/docs/public/vex-d4e9020b The OpenVEX Project <openvex@openssf.org>",
+			"fixed CVE-2023-1255 sha256:124c7d2|pkg:apk/alpine/libssl3@3.0.8-r3 sha256:124c7d2|pkg:apk/alpine/libcrypto3@3.0.8-r3 - - 2023-07-18T00:28:47Z",
+			"not_affected CVE-2019-17571=GHSA-2qrg-x229-3v8q=openSUSE-SU-2020:0051-1 |pkg:maven/log4j/log4j@1.2.17 vulnerable_code_not_in_execute_path SocketServer is never\nstarted. 2023-07-20T00:00:00Z",
+			"affected CVE-2021-44228 |pkg:rpm/redhat/log4j@1:2.14-1.el9 - see the ticket 2023-07-18T00:28:47Z",
+			"under_investigation CVE-2023-2975 sha256:124c7d2| - - 2023-07-18T00:28:47Z"},
+		// What is said of modules within a program is not said of them elsewhere.
+		"openvex-modules.json": {"statements[0]: it names no product that is an image with its digest (pkg:oci/name@sha256:…), a package within one, or a package (pkg:deb/debian/curl); a package within a package cannot be told apart here"},
+		"cyclonedx-1.4-link.json": {"urn:uuid:cbb2cd68-2857-43b8-a10b-e8c03d277d18 ",
+			"not_affected CVE-2020-25649=SNYK-JAVA-COMFASTERXMLJACKSONCORE-1048302 |pkg:maven/com.fasterxml.jackson.core/jackson-databind@2.10.0 vulnerable_code_not_in_execute_path Not reachable, directly or indirectly. 0001-01-01T00:00:00Z",
+			"fixed CVE-2021-45105 |pkg:maven/org.apache.logging.log4j/log4j-core@2.17.0 sha256:124c7d2| - - 0001-01-01T00:00:00Z"},
+		"cyclonedx-1.5-versions.json": {"urn:uuid:9d64577b-0376-4ee7-b154-5ec26a1803f4 The Apache Software Foundation",
+			"affected CVE-2025-48924=GHSA-j288-q9x7-2f5v |pkg:maven/org.apache.commons/commons-text - Update it. 2025-07-29T12:26:42Z",
+			"not_affected CVE-2025-48924 |pkg:maven/org.apache.commons/commons-text@1.4 |pkg:maven/org.apache.commons/commons-text@1.14.1 vulnerable_code_not_present - 2025-07-30T00:00:00Z",
+			"fixed CVE-2022-42889 |pkg:maven/org.apache.commons/commons-text@1.10.0 - - 2025-07-29T12:26:42Z"},
+		"cyclonedx-1.6-image.json": {"urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79 Harbour Security",
+			"not_affected CVE-2026-1000 sha256:124c7d2|pkg:deb/debian/libcurl4@7.88.1-10+deb12u5 requires_configuration - 2026-01-02T03:04:05Z",
+			"not_affected CVE-2026-1001 sha256:124c7d2|pkg:maven/org.example/inner@1 inline_mitigations_already_exist - 2026-01-02T03:04:05Z",
+			"under_investigation CVE-2026-1002 sha256:124c7d2| sha256:402fa52|pkg:npm/@scope/sidecar@2.0.0 - - 2026-01-02T03:04:05Z"},
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if diff := cmp.Diff([]string{"affected a false", "under_investigation b false"}, got); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
+		var got []string
+		if d, err := vex.Read(text); err != nil {
+			got = []string{err.Error()}
+		} else {
+			got = []string{d.ID + " " + d.Author}
+			for _, s := range d.Statements {
+				got = append(got, short(s))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", file, diff)
+		}
 	}
 }
 
@@ -138,11 +150,25 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(openVEX(`{"vulnerability": {"name": "CVE-2026-1000"}, "products": [{"@id": "pkg:oci/app@` + digest + `", "subcomponents": [{"@id": "pkg:deb/debian/curl"}]}], "status": "fixed"}`)))
 	f.Add([]byte(openVEX(`{"vulnerability": "CVE-2026-1000", "products": ["pkg:npm/%40a/b@1"], "status": "affected"}`)))
 	f.Add([]byte(cyclone(`{"id": "CVE-2026-1000", "analysis": {"state": "resolved"}, "affects": [{"ref": "image"}]}`)))
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, err := vex.Read(text)
 		if err != nil {
 			if k := tidewaiter.KindOf(err); k != tidewaiter.Invalid && k != tidewaiter.TooLarge {
 				t.Error(err)
+			}
+			if wrong, ok := errors.AsType[*tidewaiter.Error](err); !ok || wrong.Message == "" || wrong.Field == "" && wrong.Kind == tidewaiter.Invalid {
+				t.Errorf("got %#v", err)
 			}
 			return
 		}
@@ -150,9 +176,21 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("got %+v", d)
 		}
 		for _, s := range d.Statements {
+			switch {
+			case s.Vulnerability == "", len(s.Products) == 0, s.Status == vex.NotAffected && s.Justification == "" && s.Remark == "":
+				t.Errorf("got %+v", s)
+			case !slices.Contains([]vex.Status{vex.NotAffected, vex.Affected, vex.Fixed, vex.UnderInvestigation}, s.Status):
+				t.Errorf("got status %q", s.Status)
+			}
 			for _, p := range s.Products {
 				if p == (vex.Product{}) || p.Package != "" && !strings.HasPrefix(p.Package, "pkg:") {
 					t.Errorf("got %+v", p)
+				}
+				s.Aliases = append(s.Aliases, p.Package)
+			}
+			for _, text := range append(s.Names(), d.ID, d.Author, strings.NewReplacer("\n", "", "\t", "").Replace(s.Remark)) {
+				if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+					t.Errorf("got text %q", text)
 				}
 			}
 		}
