@@ -65,6 +65,7 @@ func newLedger(statements []Statement) *ledger {
 		}
 	}
 	number := make(map[Product]int)
+	var seenBy []int // by product: the last statement that has named it
 	for i, s := range statements {
 		named := []int{own[s.Vulnerability]}
 		for _, alias := range s.Aliases {
@@ -78,11 +79,12 @@ func newLedger(statements []Statement) *ledger {
 			if !ok {
 				n = len(l.products)
 				number[p], l.products = n, append(l.products, p)
+				seenBy = append(seenBy, -1)
 			}
-			about = append(about, n)
+			if seenBy[n] != i {
+				seenBy[n], about = i, append(about, n)
+			}
 		}
-		slices.Sort(about)
-		about = slices.Compact(about)
 		l.named, l.about = append(l.named, named), append(l.about, about)
 		for _, p := range about {
 			l.last.put(named, p, func(before int) (int, bool) { return i, !l.later(before, i) })
