@@ -7,8 +7,13 @@ import "strings"
 // that of its source (https://github.com/package-url/purl-spec). It has no escapes.
 func MatchesPackageURL(purl string, p Package) bool {
 	base, version, versioned := cutVersion(purl)
+	base = foldPURL(base)
+	if p.Type == "golang" { // written with a v and without
+		version = strings.TrimPrefix(version, "v")
+		p.Version = strings.TrimPrefix(p.Version, "v")
+	}
 	for _, name := range []string{p.Name, p.SourceName} {
-		if name == "" || base != purlName(p.Type, p.Namespace, name) {
+		if name == "" || base != foldPURL(purlName(p.Type, p.Namespace, name)) {
 			continue
 		}
 		if !versioned || version == p.Version || name == p.SourceName && version == p.SourceVersion {
@@ -16,6 +21,19 @@ func MatchesPackageURL(purl string, p Package) bool {
 		}
 	}
 	return false
+}
+
+// foldPURL returns a package URL as it is compared, by the rules of its type
+// (https://github.com/package-url/purl-spec/tree/main/types).
+func foldPURL(base string) string {
+	kind, _, _ := strings.Cut(strings.TrimPrefix(base, "pkg:"), "/")
+	switch kind {
+	case "pypi":
+		return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(base))
+	case "golang", "composer", "npm", "deb", "apk":
+		return strings.ToLower(base)
+	}
+	return base
 }
 
 // cutVersion takes a package URL apart: an @ within the namespace of npm is

@@ -34,11 +34,15 @@ func (i *Image) Excuse(documents []vex.Document) {
 	if i.Judgement == nil {
 		return
 	}
+	counts := make([][]vex.Statement, len(documents))
+	for n := range documents {
+		counts[n] = documents[n].InForce()
+	}
 	for n := range i.Judgement.Findings {
 		f := &i.Judgement.Findings[n]
 		named, _ := i.View.System.Named(i.View.Packages[f.Package].Package)
-		for _, d := range documents {
-			for _, s := range d.InForce() {
+		for m, d := range documents {
+			for _, s := range counts[m] {
 				if f.Handled == nil && s.Handles() && i.concerns(s, f, named) {
 					f.Handled = &Handled{d.ID, string(s.Status), s.Justification, s.Remark}
 				}
