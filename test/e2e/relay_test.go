@@ -34,7 +34,9 @@ type relay struct {
 	seen        []exchange
 	gate        *gate
 	lose        func(path string) bool
-	every, lost int
+	lastLost    map[string]bool // by path
+	every, lost int             // of Lose: so manieth; how many were lost
+	asked       int
 	pulled      map[string]pull
 	errs        []string
 }
@@ -165,7 +167,8 @@ func (w *relay) Replay(t testing.TB, e exchange) (status int, answer string) {
 }
 
 // Lose loses, from now on, each so manieth answer to those requests: what they
-// did is done, and whoever asked does not hear of it.
+// did is done, and whoever asked does not hear of it. Of one path it loses
+// no two in a row: of two that take turns one would lose all.
 func (w *relay) Lose(which func(path string) bool, every int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,7 +179,7 @@ func (w *relay) Lose(which func(path string) bool, every int) {
 func (w *relay) Lost() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lost / max(w.every, 1)
+	return w.lost
 }
 
 // A gate stops the requests that it is for, until it is opened.
@@ -291,8 +294,15 @@ func (w *relay) losesThis(path string) bool {
 	if w.lose == nil || !w.lose(path) {
 		return false
 	}
-	w.lost++
-	return w.lost%w.every == 0
+	if w.lastLost == nil {
+		w.lastLost = make(map[string]bool)
+	}
+	w.asked++
+	lost := w.asked%w.every == 0 && !w.lastLost[path]
+	if w.lastLost[path] = lost; lost {
+		w.lost++
+	}
+	return lost
 }
 
 func (w *relay) closed(cut chan struct{}) bool {
