@@ -11,19 +11,25 @@ import (
 )
 
 // Sources returns the sources of the set in force, and the files that were kept
-// of them, by digest.
+// of them, by digest. Their locations are for others to see: URLs have no query,
+// which may be a secret.
 func (s *Service) Sources(ctx context.Context) ([]store.AdvisorySource, map[tidewaiter.Digest]string, error) {
 	list, err := s.store.AdvisorySources(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	files := make(map[tidewaiter.Digest]string, len(list))
-	for _, src := range list {
+	files, seen := make(map[tidewaiter.Digest]string, len(list)), make(map[string]int, len(list))
+	for i, src := range list {
 		path, err := s.sourceFile(ctx, src.Digest)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", shown(src.Location), err)
 		}
 		files[src.Digest] = path
+		location := shown(src.Location)
+		if seen[location]++; seen[location] > 1 {
+			location = fmt.Sprintf("%s (%d)", location, seen[location])
+		}
+		list[i].Location, list[i].ETag = location, ""
 	}
 	return list, files, nil
 }
