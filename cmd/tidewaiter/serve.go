@@ -128,6 +128,9 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 	ready.Store(true)
 	log.InfoContext(ctx, "ready", "endpoint", endpoint, "version", tidewaiter.Version, "took", time.Since(start))
 	p.greet(c, endpoint, first)
+	if first != nil {
+		debug.FreeOSMemory() // migrations and the first password took some that is not needed again
+	}
 
 	select {
 	case <-ctx.Done():
