@@ -46,6 +46,9 @@ func TestAdminScripts(t *testing.T) {
 	needComponent(t)
 	for _, where := range []string{"stopped", "running", "remote"} {
 		t.Run(where, func(t *testing.T) {
+			if testing.Short() && where != "running" {
+				t.Skip("the same commands once more, each a process; two at work at once, on one folder, is the case for the race detector")
+			}
 			testscript.Run(t, testscript.Params{
 				Dir: "testdata/admin", Cmds: commands(), RequireUniqueNames: true,
 				Setup: func(env *testscript.Env) error {
