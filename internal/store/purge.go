@@ -22,7 +22,8 @@ func (db *DB) PurgeGone(ctx context.Context, before time.Time, limit int) (int64
 	} {
 		n := 0
 		err := db.Tx(ctx, func(tx *DB) (err error) {
-			if err := tx.HoldFindings(ctx); err != nil {
+			// Where an index goes, exceptions about it are about its images no more.
+			if err := tx.LockFindings(ctx); err != nil {
 				return err
 			}
 			n, err = purge(tx, ctx, micros(before), limit)
@@ -127,19 +128,42 @@ func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int,
 		if err := db.forgetResults(ctx, chunk); err != nil {
 			return err
 		}
-		var part []int64
-		err := db.write.NewRaw("DELETE FROM manifest_children WHERE parent_id IN (?) RETURNING child_id", bun.List(chunk)).Scan(ctx, &part)
-		if err != nil {
-			return fmt.Errorf("delete manifests: %w", err)
+		remove := func() error {
+			var part []int64
+			err := db.write.NewRaw("DELETE FROM manifest_children WHERE parent_id IN (?) RETURNING child_id", bun.List(chunk)).Scan(ctx, &part)
+			if err != nil {
+				return fmt.Errorf("delete manifests: %w", err)
+			}
+			children = append(children, part...)
+			r, err := db.write.NewRaw("DELETE FROM manifests WHERE id IN (?)", bun.List(chunk)).Exec(ctx)
+			return wrote(r, err, "manifests")
 		}
-		children = append(children, part...)
-		r, err := db.write.NewRaw("DELETE FROM manifests WHERE id IN (?)", bun.List(chunk)).Exec(ctx)
-		return wrote(r, err, "manifests")
+		names, err := db.exceptedIn(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		if len(names) > 0 {
+			return db.CountVulnerabilities(ctx, names, Now(), remove)
+		}
+		return remove()
 	})
 	if err != nil {
 		return 0, err
 	}
 	return len(ids), db.reviewManifests(ctx, children, Now())
+}
+
+// exceptedIn returns the vulnerabilities that exceptions about manifests are about.
+func (db *DB) exceptedIn(ctx context.Context, manifests []int64) (names []VulnerabilityName, err error) {
+	var found []string
+	err = db.write.NewRaw(`SELECT DISTINCT e.vulnerability FROM exception_images AS i JOIN exceptions AS e ON e.number = i.exception_number
+		WHERE i.manifest_id IN (?) ORDER BY e.vulnerability`, bun.List(manifests)).Scan(ctx, &found)
+	for _, name := range found {
+		for _, kind := range []tidewaiter.VulnerabilityKind{tidewaiter.SystemVulnerability, tidewaiter.ApplicationVulnerability} {
+			names = append(names, VulnerabilityName{name, kind})
+		}
+	}
+	return names, notFound(err, "exceptions")
 }
 
 // forgetResults counts no more what the images of manifests hold that are
