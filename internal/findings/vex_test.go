@@ -104,3 +104,41 @@ func TestVEX(t *testing.T) {
 		w.want(open)
 	})
 }
+
+// TestExceptionOfAnIndex holds for its images, until the index is removed: they
+// may stay, by tags of their own.
+func TestExceptionOfAnIndex(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		ctx := context.Background()
+		e := tidewaiter.Extent{ProjectID: w.registry, All: true}
+		w.scan("arm", w.deb("openssl", "3.0.1-1"))
+		child := tidewaiter.DigestOf([]byte(w.registry + "arm"))
+		index := tidewaiter.DigestOf([]byte(w.registry + "index"))
+		w.ok(db.PutManifests(ctx, w.registry, []tidewaiter.Manifest{{Digest: index, MediaType: tidewaiter.MediaTypeOCIIndex, Kind: "index", ImageID: string(index[7:]), Children: []tidewaiter.Digest{child}}}))
+		repository, err := db.PutRepository(ctx, tidewaiter.Repository{RegistryID: w.registry, Name: "app"})
+		w.ok(err)
+		w.ok(db.PutImages(ctx, repository, "sync", []store.ImageTag{{Name: "arm", ManifestID: w.images["arm"]}}, store.Now()))
+		w.importFiles(w.write("debian.json", advisory("DEBIAN-CVE-2026-1000", day(1), "Debian:12", "openssl", "", critical, "CVE-2026-1000")))
+		open := map[string]tidewaiter.Risk{"arm": risk(0, tidewaiter.RankCritical)}
+		w.want(open)
+		done, err := w.findings.ApplyVEX(ctx, e, w.document("one", "CVE-2026-1000 fixed "+string(index)), time.Time{})
+		w.ok(err)
+		if len(done.Unknown) > 0 {
+			t.Errorf("got %+v", done)
+		}
+		handled := tidewaiter.Risk{Handled: 1}
+		w.want(map[string]tidewaiter.Risk{"arm": handled})
+		for {
+			n, err := db.PurgeGone(ctx, store.Now().Add(time.Hour), 100)
+			w.ok(err)
+			if n == 0 {
+				break
+			}
+		}
+		if known, err := db.ManifestsByDigest(ctx, w.registry, []tidewaiter.Digest{index, child}); err != nil || len(known) != 1 {
+			t.Fatalf("%d manifests are left, %v", len(known), err)
+		}
+		w.want(open)
+	})
+}
