@@ -16,7 +16,7 @@ import (
 )
 
 // named builds a command that has one argument, the name or id of a thing.
-func (p *program) named(use, short string, f func(ctx context.Context, c *client, cmd *cobra.Command, name string) error) *cobra.Command {
+func (p *program) named(use, short string, f func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -30,19 +30,19 @@ func (p *program) named(use, short string, f func(ctx context.Context, c *client
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withClient(cmd, func(ctx context.Context, c *client) error { return f(ctx, c, cmd, args[0]) })
+			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error { return f(ctx, c, cmd, args[0]) })
 		},
 	}
 }
 
 // plain builds a command without arguments.
-func (p *program) plain(use, short string, f func(ctx context.Context, c *client, cmd *cobra.Command) error) *cobra.Command {
+func (p *program) plain(use, short string, f func(ctx context.Context, c *adminClient, cmd *cobra.Command) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: short,
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withClient(cmd, func(ctx context.Context, c *client) error { return f(ctx, c, cmd) })
+			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error { return f(ctx, c, cmd) })
 		},
 	}
 }
@@ -69,7 +69,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 
 // findEnterpriseProject returns the one with a name or an id; everything else
 // the API finds by either itself.
-func findEnterpriseProject(ctx context.Context, c *client, nameOrID string) (adminapi.EnterpriseProject, error) {
+func findEnterpriseProject(ctx context.Context, c *adminClient, nameOrID string) (adminapi.EnterpriseProject, error) {
 	var list adminapi.List[adminapi.EnterpriseProject]
 	if err := c.do(ctx, http.MethodGet, "/enterprise-projects", nil, &list); err != nil {
 		return adminapi.EnterpriseProject{}, err

@@ -17,12 +17,12 @@ func pathEscape(s string) string { return url.PathEscape(s) }
 
 func (p *program) projectCommand() *cobra.Command {
 	cmd := projectLike(p, "project", "/projects", "Manage projects, the tenants of the API",
-		func(_ context.Context, _ *client, nameOrID string) (string, error) { return nameOrID, nil },
+		func(_ context.Context, _ *adminClient, nameOrID string) (string, error) { return nameOrID, nil },
 		func(v adminapi.Project) []any {
 			return []any{v.Name, v.ID, yesNo(v.Enabled), v.Description}
 		})
 	cmd.AddCommand(p.named("delete NAME", "Delete a project; disabling it keeps what it holds",
-		func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, _ *cobra.Command, name string) error {
 			return c.do(ctx, http.MethodDelete, "/projects/"+pathEscape(name), nil, nil)
 		}))
 	return cmd
@@ -30,7 +30,7 @@ func (p *program) projectCommand() *cobra.Command {
 
 func (p *program) enterpriseProjectCommand() *cobra.Command {
 	return projectLike(p, "enterprise-project", "/enterprise-projects", "Manage enterprise projects, which group assets across projects",
-		func(ctx context.Context, c *client, nameOrID string) (string, error) {
+		func(ctx context.Context, c *adminClient, nameOrID string) (string, error) {
 			e, err := findEnterpriseProject(ctx, c, nameOrID)
 			return e.ID, err
 		},
@@ -42,11 +42,11 @@ func (p *program) enterpriseProjectCommand() *cobra.Command {
 // projectLike builds the commands that projects and enterprise projects have
 // in common.
 func projectLike[T any](p *program, use, path, short string,
-	id func(ctx context.Context, c *client, nameOrID string) (string, error), cells func(T) []any,
+	id func(ctx context.Context, c *adminClient, nameOrID string) (string, error), cells func(T) []any,
 ) *cobra.Command {
 	const header = "NAME ID ENABLED DESCRIPTION"
 	var description string
-	create := p.named("create NAME", "Create one", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+	create := p.named("create NAME", "Create one", func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 		var v T
 		if err := c.do(ctx, http.MethodPost, path, adminapi.NewProject{Name: name, Description: description}, &v); err != nil {
 			return err
@@ -55,7 +55,7 @@ func projectLike[T any](p *program, use, path, short string,
 	})
 	create.Flags().StringVar(&description, "description", "", "what it is for")
 	enable := func(verb, short string, enabled bool) *cobra.Command {
-		return p.named(verb+" NAME", short, func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+		return p.named(verb+" NAME", short, func(ctx context.Context, c *adminClient, _ *cobra.Command, name string) error {
 			id, err := id(ctx, c, name)
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ func projectLike[T any](p *program, use, path, short string,
 	}
 	return group(use, short,
 		create,
-		p.plain("list", "List them", func(ctx context.Context, c *client, cmd *cobra.Command) error {
+		p.plain("list", "List them", func(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 			var list adminapi.List[T]
 			if err := c.do(ctx, http.MethodGet, path, nil, &list); err != nil {
 				return err
@@ -80,7 +80,7 @@ func projectLike[T any](p *program, use, path, short string,
 func (p *program) policyCommand() *cobra.Command {
 	return group("policy", "Manage policies, and who has them",
 		p.policyCreate(),
-		p.plain("list", "List the policies", func(ctx context.Context, c *client, cmd *cobra.Command) error {
+		p.plain("list", "List the policies", func(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 			var list adminapi.List[adminapi.Policy]
 			if err := c.do(ctx, http.MethodGet, "/policies", nil, &list); err != nil {
 				return err
@@ -89,7 +89,7 @@ func (p *program) policyCommand() *cobra.Command {
 				return []any{v.Name, v.ID, yesNo(v.BuiltIn), v.Description}
 			})
 		}),
-		p.named("show NAME", "Print a policy's document", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		p.named("show NAME", "Print a policy's document", func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			var list adminapi.List[adminapi.Policy]
 			if err := c.do(ctx, http.MethodGet, "/policies", nil, &list); err != nil {
 				return err
@@ -101,13 +101,13 @@ func (p *program) policyCommand() *cobra.Command {
 			}
 			return fmt.Errorf("there is no policy with the name or id %q", name)
 		}),
-		p.named("delete NAME", "Delete a policy, and take it from who has it", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+		p.named("delete NAME", "Delete a policy, and take it from who has it", func(ctx context.Context, c *adminClient, _ *cobra.Command, name string) error {
 			return c.do(ctx, http.MethodDelete, "/policies/"+pathEscape(name), nil, nil)
 		}),
-		p.policyAttach("attach", "Give a user a policy", func(ctx context.Context, c *client, g adminapi.NewGrant) error {
+		p.policyAttach("attach", "Give a user a policy", func(ctx context.Context, c *adminClient, g adminapi.NewGrant) error {
 			return c.do(ctx, http.MethodPost, "/grants", g, nil)
 		}),
-		p.policyAttach("detach", "Take a policy from a user, where it was given", func(ctx context.Context, c *client, g adminapi.NewGrant) error {
+		p.policyAttach("detach", "Take a policy from a user, where it was given", func(ctx context.Context, c *adminClient, g adminapi.NewGrant) error {
 			q := url.Values{"user_id": {g.UserID}, "policy_id": {g.PolicyID}}
 			if g.ProjectID != "" {
 				q.Set("project_id", g.ProjectID)
@@ -117,7 +117,7 @@ func (p *program) policyCommand() *cobra.Command {
 			}
 			return c.do(ctx, http.MethodDelete, "/grants?"+q.Encode(), nil, nil)
 		}),
-		p.plain("grants", "List who has which policy", func(ctx context.Context, c *client, cmd *cobra.Command) error {
+		p.plain("grants", "List who has which policy", func(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 			var list adminapi.List[adminapi.Grant]
 			if err := c.do(ctx, http.MethodGet, "/grants", nil, &list); err != nil {
 				return err
@@ -139,7 +139,7 @@ func orAll(id string) string {
 func (p *program) policyCreate() *cobra.Command {
 	var file, description string
 	cmd := p.named("create NAME", "Create a policy from a document of Version 1.1",
-		func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			if file == "" {
 				return &usageError{fmt.Errorf("%s needs --file", cmd.CommandPath())}
 			}
@@ -167,9 +167,9 @@ func (p *program) policyCreate() *cobra.Command {
 	return cmd
 }
 
-func (p *program) policyAttach(verb, short string, f func(context.Context, *client, adminapi.NewGrant) error) *cobra.Command {
+func (p *program) policyAttach(verb, short string, f func(context.Context, *adminClient, adminapi.NewGrant) error) *cobra.Command {
 	var user, project, enterpriseProject string
-	cmd := p.named(verb+" POLICY", short, func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+	cmd := p.named(verb+" POLICY", short, func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 		if user == "" {
 			return &usageError{fmt.Errorf("%s needs --user", cmd.CommandPath())}
 		}

@@ -14,14 +14,14 @@ import (
 func (p *program) userCommand() *cobra.Command {
 	return group("user", "Manage users",
 		p.userCreate(),
-		p.plain("list", "List the users", func(ctx context.Context, c *client, cmd *cobra.Command) error {
+		p.plain("list", "List the users", func(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 			var list adminapi.List[adminapi.User]
 			if err := c.do(ctx, http.MethodGet, "/users", nil, &list); err != nil {
 				return err
 			}
 			return showUsers(cmd, list.Items...)
 		}),
-		p.named("show NAME", "Show a user", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		p.named("show NAME", "Show a user", func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			var u adminapi.User
 			if err := c.do(ctx, http.MethodGet, "/users/"+pathEscape(name), nil, &u); err != nil {
 				return err
@@ -31,7 +31,7 @@ func (p *program) userCommand() *cobra.Command {
 		p.userSetPassword(),
 		p.userEnable("enable", "Let a user sign in again", true),
 		p.userEnable("disable", "Keep a user from signing in, and end the user's tokens", false),
-		p.named("delete NAME", "Delete a user, with tokens and access keys", func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+		p.named("delete NAME", "Delete a user, with tokens and access keys", func(ctx context.Context, c *adminClient, _ *cobra.Command, name string) error {
 			return c.do(ctx, http.MethodDelete, "/users/"+pathEscape(name), nil, nil)
 		}),
 	)
@@ -46,7 +46,7 @@ func showUsers(cmd *cobra.Command, users ...adminapi.User) error {
 func (p *program) userCreate() *cobra.Command {
 	var in adminapi.NewUser
 	var fromStdin bool
-	cmd := p.named("create NAME", "Create a user", func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+	cmd := p.named("create NAME", "Create a user", func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 		in.Name = name
 		if fromStdin {
 			password, err := readSecret(p.stdin)
@@ -75,7 +75,7 @@ func (p *program) userCreate() *cobra.Command {
 func (p *program) userSetPassword() *cobra.Command {
 	var fromStdin bool
 	cmd := p.named("set-password NAME", "Change a user's password, and end the user's tokens",
-		func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			if !fromStdin {
 				return &usageError{fmt.Errorf("%s needs --password-stdin", cmd.CommandPath())}
 			}
@@ -90,14 +90,14 @@ func (p *program) userSetPassword() *cobra.Command {
 }
 
 func (p *program) userEnable(verb, short string, enabled bool) *cobra.Command {
-	return p.named(verb+" NAME", short, func(ctx context.Context, c *client, _ *cobra.Command, name string) error {
+	return p.named(verb+" NAME", short, func(ctx context.Context, c *adminClient, _ *cobra.Command, name string) error {
 		return c.do(ctx, http.MethodPatch, "/users/"+pathEscape(name), adminapi.UserChange{Enabled: &enabled}, nil)
 	})
 }
 
 func (p *program) accessKeyCommand() *cobra.Command {
 	var user string
-	list := p.plain("list", "List the access keys", func(ctx context.Context, c *client, cmd *cobra.Command) error {
+	list := p.plain("list", "List the access keys", func(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 		path := "/access-keys"
 		if user != "" {
 			path += "?user_id=" + url.QueryEscape(user)
@@ -112,13 +112,13 @@ func (p *program) accessKeyCommand() *cobra.Command {
 	})
 	list.Flags().StringVar(&user, "user", "", "only those of this `user`, by name or id")
 	enable := func(verb, short string, enabled bool) *cobra.Command {
-		return p.named(verb+" ACCESS_KEY", short, func(ctx context.Context, c *client, _ *cobra.Command, key string) error {
+		return p.named(verb+" ACCESS_KEY", short, func(ctx context.Context, c *adminClient, _ *cobra.Command, key string) error {
 			return c.do(ctx, http.MethodPatch, "/access-keys/"+pathEscape(key), adminapi.AccessKeyChange{Enabled: enabled}, nil)
 		})
 	}
 	return group("access-key", "Manage the access keys (AK/SK) that sign requests",
 		p.named("create USER", "Create an access key for a user; its secret is printed, once",
-			func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+			func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 				var k adminapi.CreatedAccessKey
 				if err := c.do(ctx, http.MethodPost, "/access-keys", adminapi.NewAccessKey{UserID: name}, &k); err != nil {
 					return err
@@ -128,7 +128,7 @@ func (p *program) accessKeyCommand() *cobra.Command {
 		list,
 		enable("enable", "Let an access key sign again", true),
 		enable("disable", "Keep an access key from signing", false),
-		p.named("delete ACCESS_KEY", "Delete an access key", func(ctx context.Context, c *client, _ *cobra.Command, key string) error {
+		p.named("delete ACCESS_KEY", "Delete an access key", func(ctx context.Context, c *adminClient, _ *cobra.Command, key string) error {
 			return c.do(ctx, http.MethodDelete, "/access-keys/"+pathEscape(key), nil, nil)
 		}),
 	)

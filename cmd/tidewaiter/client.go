@@ -17,16 +17,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidewaiter/tidewaiter/internal/client"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity/aksk"
 )
 
-// client speaks to the API under /tidewaiter/v1: of a server by its URL, with
+// adminClient speaks to the API under /tidewaiter/v1: of a server by its URL, with
 // signed requests, or of a data folder, by calling the same handlers in this
 // process.
-type client struct {
-	http *http.Client
-	base string
+type adminClient struct{ *client.Client }
+
+// do sends a request with in as JSON, and decodes the answer into out; each may
+// be nil.
+func (c *adminClient) do(ctx context.Context, method, path string, in, out any) error {
+	return c.Do(ctx, method, "/tidewaiter/v1"+path, nil, in, out)
 }
 
 // addClientFlags defines the flags that say which server or data folder a
@@ -41,7 +45,7 @@ func addClientFlags(cmd *cobra.Command) {
 }
 
 // withClient runs f with the client that the command's flags ask for.
-func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *client) error) (err error) {
+func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *adminClient) error) (err error) {
 	fs := cmd.Flags()
 	flag := func(name string) string { return fs.Lookup(name).Value.String() }
 	if format := flag("output"); format != "table" && format != "json" {
@@ -77,8 +81,7 @@ func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *client
 	if err != nil {
 		return err
 	}
-	local := &client{base: "http://local", http: &http.Client{Transport: inProcess{handler}}}
-	return f(gateway.WithCaller(cmd.Context(), caller), local)
+	return f(gateway.WithCaller(cmd.Context(), caller), &adminClient{client.Local(handler)})
 }
 
 func (p *program) getenv(name string) string {
@@ -89,29 +92,6 @@ func (p *program) getenv(name string) string {
 	}
 	return ""
 }
-
-// inProcess answers requests with a handler, without a network.
-type inProcess struct{ handler http.Handler }
-
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := &answer{header: http.Header{}, status: http.StatusOK}
-	t.handler.ServeHTTP(w, r)
-	return &http.Response{
-		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header,
-		Body: io.NopCloser(&w.body), Request: r,
-	}, nil
-}
-
-// answer is an http.ResponseWriter that keeps what is written.
-type answer struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(status int)      { a.status = status }
-func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
 // checkServer checks the URL of a server that is about to get credentials.
 func checkServer(server string) error {
@@ -126,7 +106,7 @@ func checkServer(server string) error {
 }
 
 // remoteClient returns a client of a server.
-func (p *program) remoteClient(server, credentials, ca string) (*client, error) {
+func (p *program) remoteClient(server, credentials, ca string) (*adminClient, error) {
 	if err := checkServer(server); err != nil {
 		return nil, err
 	}
@@ -148,13 +128,13 @@ func (p *program) remoteClient(server, credentials, ca string) (*client, error) 
 		return nil, err
 	}
 	keys.next = transport
-	return &client{
-		base: strings.TrimSuffix(server, "/"),
-		http: &http.Client{
+	return &adminClient{&client.Client{
+		Base: strings.TrimSuffix(server, "/"),
+		HTTP: &http.Client{
 			Transport: keys, Timeout: time.Minute,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}}, nil
 }
 
 // newTransport returns what connections are made with: it trusts the
@@ -191,53 +171,6 @@ func (t signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("sign request: %w", err)
 	}
 	return t.next.RoundTrip(r)
-}
-
-// do sends a request with in as JSON, and decodes the answer into out; each may
-// be nil.
-func (c *client) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return fmt.Errorf("encode request: %w", err)
-		}
-		body = bytes.NewReader(b)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, c.base+"/tidewaiter/v1"+path, body)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read as far as needed
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if resp.StatusCode >= 400 {
-		var e struct {
-			Msg       string `json:"error_msg"`
-			RequestID string `json:"request_id"`
-		}
-		if json.Unmarshal(b, &e) != nil || e.Msg == "" {
-			return fmt.Errorf("the server answered %s, and not in the form of Tidewaiter; check --server", resp.Status)
-		}
-		if resp.StatusCode >= 500 {
-			return fmt.Errorf("%s (request %s)", e.Msg, e.RequestID)
-		}
-		return errors.New(e.Msg)
-	}
-	if out == nil || len(b) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
-	}
-	return nil
 }
 
 // bootstrapFile is the form of DATA/bootstrap.json.

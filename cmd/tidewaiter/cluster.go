@@ -15,20 +15,20 @@ import (
 
 func (p *program) clusterCommand() *cobra.Command {
 	rotate := p.named("rotate-key NAME", "Change the key of a cluster; its registries need their passwords again",
-		func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			return showClusterOf(ctx, c, cmd, http.MethodPost, clusterPath(cmd, name, "/rotate-key"))
 		})
 	cmd := group("cluster", "Manage the clusters of scan components, which reach the registries",
 		p.clusterCreate(),
 		p.plain("list", "List the clusters", listClusters),
 		p.named("show NAME", "Show a cluster with its scan components",
-			func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+			func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 				return showClusterOf(ctx, c, cmd, http.MethodGet, clusterPath(cmd, name, ""))
 			}),
 		p.clusterToken(),
 		rotate,
 		p.named("delete NAME", "Delete a cluster that no registry uses, with its scan components",
-			func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+			func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 				return c.do(ctx, http.MethodDelete, clusterPath(cmd, name, ""), nil, nil)
 			}),
 		p.clusterRemoveComponent(),
@@ -50,7 +50,7 @@ func clusterPath(cmd *cobra.Command, name, rest string) string {
 	return "/clusters/" + pathEscape(name) + rest + projectQuery(cmd)
 }
 
-func listClusters(ctx context.Context, c *client, cmd *cobra.Command) error {
+func listClusters(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 	var clusters adminapi.List[adminapi.Cluster]
 	if err := c.do(ctx, http.MethodGet, "/clusters"+projectQuery(cmd), nil, &clusters); err != nil {
 		return err
@@ -61,7 +61,7 @@ func listClusters(ctx context.Context, c *client, cmd *cobra.Command) error {
 }
 
 // showClusterOf sends a request that is answered by a cluster, and shows it.
-func showClusterOf(ctx context.Context, c *client, cmd *cobra.Command, method, path string) error {
+func showClusterOf(ctx context.Context, c *adminClient, cmd *cobra.Command, method, path string) error {
 	var cluster adminapi.Cluster
 	if err := c.do(ctx, method, path, nil, &cluster); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (o *startFlags) start() (adminapi.Start, error) {
 func (p *program) clusterCreate() *cobra.Command {
 	var o startFlags
 	cmd := p.named("create NAME", "Make a cluster, and print the command that starts its first scan component",
-		func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			start, err := o.start()
 			if err != nil {
 				return err
@@ -135,7 +135,7 @@ func (p *program) clusterCreate() *cobra.Command {
 func (p *program) clusterToken() *cobra.Command {
 	var o startFlags
 	cmd := p.named("token NAME", "Print the command that starts one more scan component of a cluster",
-		func(ctx context.Context, c *client, cmd *cobra.Command, name string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
 			start, err := o.start()
 			if err != nil {
 				return err
@@ -176,7 +176,7 @@ func (p *program) clusterRemoveComponent() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withClient(cmd, func(ctx context.Context, c *client) error {
+			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 				return c.do(ctx, http.MethodDelete, clusterPath(cmd, args[0], "/components/"+pathEscape(args[1])), nil, nil)
 			})
 		},

@@ -12,13 +12,14 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
+	"github.com/tidewaiter/tidewaiter/internal/client"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 	"github.com/tidewaiter/tidewaiter/internal/worker"
 )
 
 // localServer is how the component inside the server calls it. Nothing is
-// dialled: see [inProcess].
+// dialled: see [client.InProcess].
 const localServer = "http://localhost"
 
 // localTokenLife is how long the token is good for with which the component
@@ -68,7 +69,7 @@ func startLocalCluster(ctx context.Context, c *Config, f *fleet.Service, handler
 			token, err := f.NewToken(ctx, tidewaiter.LocalClusterID, localTokenLife)
 			return token.Text, err
 		},
-		HTTP:    &http.Client{Transport: inProcess{handler}},
+		HTTP:    &http.Client{Transport: client.InProcess(handler)},
 		Connect: all.New, Extractors: extractors.Extractors(),
 		Logger: log,
 	})

@@ -20,7 +20,7 @@ import (
 func (p *program) vexCommand() *cobra.Command {
 	var expires string
 	apply := p.named("apply FILE|URL", "Take what a VEX document says as exceptions, in the place of what it said before",
-		func(ctx context.Context, c *client, cmd *cobra.Command, from string) error {
+		func(ctx context.Context, c *adminClient, cmd *cobra.Command, from string) error {
 			return applyVEX(ctx, c, cmd, from, expires)
 		})
 	apply.Long = "Take what a VEX document says as exceptions, in the place of what it said before: by its\n" +
@@ -31,7 +31,7 @@ func (p *program) vexCommand() *cobra.Command {
 		apply,
 		p.plain("list", "List the documents whose statements are exceptions", listVEX),
 		p.named("remove ID", "Remove the exceptions of a document",
-			func(ctx context.Context, c *client, cmd *cobra.Command, id string) error {
+			func(ctx context.Context, c *adminClient, cmd *cobra.Command, id string) error {
 				return c.do(ctx, http.MethodDelete, vexPath(cmd, "id", id), nil, nil)
 			}),
 	)
@@ -55,7 +55,7 @@ func vexPath(cmd *cobra.Command, name, value string) string {
 	return "/vex-documents?" + query.Encode()
 }
 
-func applyVEX(ctx context.Context, c *client, cmd *cobra.Command, from, expires string) error {
+func applyVEX(ctx context.Context, c *adminClient, cmd *cobra.Command, from, expires string) error {
 	text, err := readDocument(ctx, from)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func readDocument(ctx context.Context, from string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(answer.Body, vex.MaxBytes+1))
 }
 
-func listVEX(ctx context.Context, c *client, cmd *cobra.Command) error {
+func listVEX(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 	var documents adminapi.List[adminapi.VEXDocument]
 	if err := c.do(ctx, http.MethodGet, vexPath(cmd, "", ""), nil, &documents); err != nil {
 		return err
