@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
-	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/client"
+	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 	"github.com/tidewaiter/tidewaiter/internal/worker"
