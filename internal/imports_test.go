@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	// The APIs.
 	"internal/hssapi":       {"internal/findings", "internal/gateway", "internal/uploadcmd", "internal/fleet", "internal/inventory", "internal/scan", "internal/store"},
 	"internal/client":       {},
+	"internal/console":      {"internal/client", "internal/gateway", "internal/hssapi", "internal/adminapi", "internal/identity"},
 	"internal/iamapi":       {"internal/gateway", "internal/identity"},
 	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed", "internal/findings", "internal/vex"},
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},

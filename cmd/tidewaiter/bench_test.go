@@ -51,7 +51,7 @@ func BenchmarkImageUploadCommand(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	handler, err := newHandler(c, "http://127.0.0.1:8080", state, log, prometheus.NewRegistry(), &atomic.Bool{})
+	handler, err := newHandler(b.Context(), c, "http://127.0.0.1:8080", state, log, prometheus.NewRegistry(), &atomic.Bool{})
 	if err != nil {
 		b.Fatal(err)
 	}

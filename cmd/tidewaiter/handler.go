@@ -14,14 +14,16 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/component"
 	"github.com/tidewaiter/tidewaiter/internal/componentapi"
+	"github.com/tidewaiter/tidewaiter/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 	"github.com/tidewaiter/tidewaiter/internal/iamapi"
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
 )
 
-// newHandler puts everything that the server answers behind the gateway.
-func newHandler(c *Config, endpoint string, s *state, log *slog.Logger, metrics prometheus.Registerer, ready *atomic.Bool) (http.Handler, error) {
+// newHandler puts everything that the server answers behind the gateway. What is
+// live on the console's pages ends with the context.
+func newHandler(ctx context.Context, c *Config, endpoint string, s *state, log *slog.Logger, metrics prometheus.Registerer, ready *atomic.Bool) (http.Handler, error) {
 	authenticator, err := newAuthenticator(c, s.identity)
 	if err != nil {
 		return nil, err
@@ -53,7 +55,17 @@ func newHandler(c *Config, endpoint string, s *state, log *slog.Logger, metrics 
 		w.Write([]byte("ok\n")) //nolint:errcheck // the client is gone
 	}))
 	api.Handle("GET /readyz", readiness(s, ready))
-	return g.Wrap(api), nil
+	all := g.Wrap(api)
+	pages, err := console.New(console.Options{
+		API: all, Identity: s.identity, Endpoint: endpoint, Stop: ctx.Done(), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range console.Paths() {
+		api.Handle(p, pages)
+	}
+	return all, nil
 }
 
 // describeComponent says what the API tells of the scan component.

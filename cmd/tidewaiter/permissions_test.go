@@ -45,7 +45,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{T: t, Service: state.identity, project: map[string]string{}}
 	first, err := state.bootstrap(t.Context(), c, "http://127.0.0.1:1")
 	h.must(err)
-	h.handler, err = newHandler(c, "http://127.0.0.1:1", state, log, prometheus.NewRegistry(), &atomic.Bool{})
+	h.handler, err = newHandler(t.Context(), c, "http://127.0.0.1:1", state, log, prometheus.NewRegistry(), &atomic.Bool{})
 	h.must(err)
 	h.root, err = h.Operator(t.Context(), "")
 	h.must(err)

@@ -93,7 +93,7 @@ func (p *program) serve(ctx context.Context, c *Config) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var ready atomic.Bool
-	handler, err := newHandler(c, endpoint, state, log, metrics, &ready)
+	handler, err := newHandler(ctx, c, endpoint, state, log, metrics, &ready)
 	if err != nil {
 		return err
 	}

@@ -90,9 +90,11 @@ func authorize(caller *tidewaiter.Caller, r *http.Request, op *Operation) error 
 	return caller.Authorize(op.Action, project, enterpriseProject, op.Exempt)
 }
 
-// WithCaller returns a context whose requests are those of an operator on this
-// machine, as the command line makes them on a data folder: there is no
-// credential to check, since who can read the folder can read everything.
+// WithCaller returns a context whose requests, made in this process, are those of
+// a caller who is known already: the operator on this machine, whose command line
+// works on a data folder (who can read it can read everything), or who has signed
+// in to the console. There is no credential to check; what the caller may do is
+// asked all the same.
 func WithCaller(ctx context.Context, caller *tidewaiter.Caller) context.Context {
 	return context.WithValue(ctx, localCallerKey{}, caller)
 }

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/hssapi"
+)
+
+// imageFilters are the parameters of ListRegistryImages that the page has.
+func imageFilters() []string {
+	return []string{"registry_id", "registry_name", "namespace", "image_name", "image_version", "scan_status", "severity_level", "has_vul", "latest_version", "sort_key", "sort_dir"}
+}
+
+type imagesContent struct {
+	Images []hssapi.RegistryImagesInfo
+	Paging paging
+	Filter map[string]string
+}
+
+func (c *console) images(ctx context.Context, r *request) (any, error) {
+	var found listOf[hssapi.RegistryImagesInfo]
+	if err := c.get(ctx, r, "/image/registries/images", r.query(imageFilters()...), &found); err != nil {
+		return nil, err
+	}
+	return &imagesContent{found.DataList, r.paging(len(found.DataList), found.TotalNum), r.given(imageFilters()...)}, nil
+}
+
+// imageContent is one image, or one platform of it, with one of its lists.
+type imageContent struct {
+	Image    hssapi.RegistryImagesInfo
+	ID       string // image_id of what is listed: the image, or one of its platforms
+	Platform string
+	List     string // vulnerabilities or packages
+	Paging   paging
+	Filter   map[string]string
+
+	Vulnerabilities []hssapi.ImageVulInfo
+	UnknownNum      int
+	AdvisorySet     string
+	Evaluated       int64
+	Packages        []hssapi.ImageAppsInfo
+	Bases           []hssapi.ImageBasicImageInfo
+}
+
+// Partial reports whether something of the image was not looked into, or is not
+// known.
+func (i *imageContent) Partial() bool {
+	return i.Image.ScanStatus != "success" || i.Image.ScanFailedCode != "" || i.UnknownNum > 0 || i.AdvisorySet == ""
+}
+
+// image shows the image that registry_id, namespace, image_name and
+// image_version name.
+func (c *console) image(ctx context.Context, r *request) (any, error) {
+	v, err := c.findImage(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	v.ID, v.List = v.Image.ImageID, "vulnerabilities"
+	if r.URL.Query().Get("list") == "packages" {
+		v.List = "packages"
+	}
+	for _, p := range v.Image.AssociationImages {
+		if p.ImageID == r.URL.Query().Get("platform") {
+			v.ID, v.Platform = p.ImageID, p.Platform
+		}
+	}
+	path := "/image/" + url.PathEscape(v.ID)
+	var bases listOf[hssapi.ImageBasicImageInfo]
+	if err := c.get(ctx, r, path+"/basic-image", url.Values{"image_type": {v.Image.ImageType}, "limit": {"10"}}, &bases); err == nil {
+		v.Bases = bases.DataList // it is more than nothing where it is known
+	}
+	var found struct {
+		listOf[hssapi.ImageVulInfo]
+		UnknownNum    int    `json:"unknown_num"`
+		AdvisorySet   string `json:"advisory_set"`
+		EvaluatedTime int64  `json:"evaluated_time"`
+	}
+	filters := []string{"vul_id", "app_name", "type", "handle_status", "repair_necessity"}
+	q := r.query(filters...)
+	if v.List == "packages" {
+		q = url.Values{"limit": {"10"}}
+	}
+	q.Set("image_type", v.Image.ImageType)
+	if err := c.get(ctx, r, path+"/vulnerabilities", q, &found); err != nil {
+		return nil, err
+	}
+	v.Vulnerabilities, v.UnknownNum, v.AdvisorySet, v.Evaluated = found.DataList, found.UnknownNum, found.AdvisorySet, found.EvaluatedTime
+	v.Paging, v.Filter = r.paging(len(found.DataList), found.TotalNum), r.given(filters...)
+	if v.List != "packages" {
+		return v, nil
+	}
+	var packages listOf[hssapi.ImageAppsInfo]
+	q = r.query("app_name")
+	q.Set("image_type", v.Image.ImageType)
+	if err := c.get(ctx, r, path+"/apps", q, &packages); err != nil {
+		return nil, err
+	}
+	v.Packages, v.Paging = packages.DataList, r.paging(len(packages.DataList), packages.TotalNum)
+	return v, nil
+}
+
+// findImage returns the image that the parameters name exactly.
+func (c *console) findImage(ctx context.Context, r *request) (*imageContent, error) {
+	names := []string{"registry_id", "namespace", "image_name", "image_version"}
+	given, q := r.given(names...), r.query(names...)
+	for offset := 0; ; offset += 200 {
+		q.Set("offset", strconv.Itoa(offset))
+		q.Set("limit", "200")
+		var found listOf[hssapi.RegistryImagesInfo]
+		if err := c.get(ctx, r, "/image/registries/images", q, &found); err != nil {
+			return nil, err
+		}
+		for _, i := range found.DataList {
+			if i.RegistryID == given["registry_id"] && i.Namespace == given["namespace"] && i.ImageName == given["image_name"] && i.ImageVersion == given["image_version"] {
+				return &imageContent{Image: i}, nil
+			}
+		}
+		if len(found.DataList) < 200 {
+			return nil, tidewaiter.Errorf(tidewaiter.NotFound, "there is no such image; it may have been removed from its registry")
+		}
+	}
+}
