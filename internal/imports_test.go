@@ -158,6 +158,8 @@ var dependencies = []dependency{
 	{"github.com/package-url/packageurl-go", "the package URLs of others, as the judge of ours", nil},
 	{"github.com/opencontainers/go-digest", "the OCI grammar of digests, as the judge of our own", nil},
 	{"github.com/distribution/reference", "the OCI grammar of names, as the judge of our own reading of it", nil},
+	{"github.com/chromedp/chromedp", "a real browser, as the judge of the console", nil},
+	{"github.com/chromedp/cdproto", "the events of that browser", nil},
 	{"github.com/creack/pty", "a terminal for interactive shells in tests", nil},
 	{"github.com/huaweicloud/huaweicloud-sdk-go-v3", "the vendor's client, as the judge of our API", nil},
 }

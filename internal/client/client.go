@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 )
@@ -21,6 +22,8 @@ type Client struct {
 	HTTP *http.Client
 	// Base is what paths are appended to, such as https://tidewaiter.example.com.
 	Base string
+	// Header is sent with every request.
+	Header http.Header
 }
 
 // Local returns a client of a handler in this process. Who is calling is in the
@@ -71,6 +74,7 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return err
 	}
+	maps.Copy(r.Header, c.Header)
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := c.HTTP.Do(r)
 	if err != nil {

@@ -58,8 +58,10 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	api := client.Local(o.API)
+	api.Header = http.Header{"Region": {"here"}} // some operations want one, and answer the same whatever it is
 	c := &console{
-		api: client.Local(o.API), identity: o.Identity, secure: isHTTPS(o.Endpoint), endpoint: o.Endpoint,
+		api: api, identity: o.Identity, secure: isHTTPS(o.Endpoint), endpoint: o.Endpoint,
 		stop: o.Stop, streams: make(chan struct{}, maxStreams), log: o.Logger, pages: pages, assets: assets,
 	}
 	return protect(c.routes()), nil

@@ -69,9 +69,10 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 	}
 	path := "/image/" + url.PathEscape(v.ID)
 	var bases listOf[hssapi.ImageBasicImageInfo]
-	if err := c.get(ctx, r, path+"/basic-image", url.Values{"image_type": {v.Image.ImageType}, "limit": {"10"}}, &bases); err == nil {
-		v.Bases = bases.DataList // it is more than nothing where it is known
+	if err := c.get(ctx, r, path+"/basic-image", url.Values{"image_type": {v.Image.ImageType}, "limit": {"10"}}, &bases); err != nil {
+		return nil, err
 	}
+	v.Bases = bases.DataList
 	var found struct {
 		listOf[hssapi.ImageVulInfo]
 		UnknownNum    int    `json:"unknown_num"`
@@ -83,7 +84,12 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 	if v.List == "packages" {
 		q = url.Values{"limit": {"10"}}
 	}
-	q.Set("image_type", v.Image.ImageType)
+	named := map[string]string{
+		"image_type": v.Image.ImageType, "namespace": v.Image.Namespace, "image_name": v.Image.ImageName, "tag_name": v.Image.ImageVersion,
+	}
+	for name, value := range named {
+		q.Set(name, value)
+	}
 	if err := c.get(ctx, r, path+"/vulnerabilities", q, &found); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,144 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
+)
+
+// hostileFolder is a name as an attacker would choose it: it is on the page of
+// an image, where a package lies.
+const hostileFolder = "app/\u202e<img src=x onerror=document.title='taken'>"
+
+// TestConsole goes the way of somebody who has just started the server, in a
+// browser: sign in, connect a real registry, watch its images come, scan them
+// and read what was found.
+func TestConsole(t *testing.T) {
+	const password = "Pl4nted-Pa55word"
+	r := startRegistry(t, registryOptions{User: "alice", Password: password})
+	cargo := newCargo()
+	base := baseLayer(t, "base", 1000)
+	app := layerOf(t, extracttest.File(hostileFolder+"/node_modules/made-up-lib/package.json", `{"name":"made-up-lib","version":"1.2.3"}`))
+	cargo.put(t, r, "shop/web", "1.0", imageOf(t, "amd64", base, app), append(basePackages(), "made-up-lib 1.2.3 1"))
+	cargo.put(t, r, "shop/cart", "2.0", imageOf(t, "amd64", base), basePackages())
+	s := startTidewaiter(t, "--sync-at", "off", "--log-level", "debug")
+	advisories := filepath.Join(t.TempDir(), "advisories.json")
+	if err := os.WriteFile(advisories, []byte(`{"schema_version": "1.6.0", "id": "GHSA-aaaa-bbbb-cccc", "aliases": ["CVE-2026-99999"],
+		"modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z", "summary": "Made up for this test: remote code execution",
+		"severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
+		"affected": [{"package": {"ecosystem": "npm", "name": "made-up-lib"}, "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "2.0.0"}]}]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(t, command(nil, tidewaiterProgram(t), "advisories", "import", "--data", s.Data, advisories), "")
+
+	b := startBrowser(t, s.URL)
+	signInByHand(t, b, s)
+	connectByHand(t, b, r)
+	scanByHand(t, b)
+	readFindings(t, b)
+	looksRight(t, b)
+	b.do(t, chromedp.Click(`//button[text()="退出"]`, chromedp.BySearch), chromedp.WaitVisible("#password"))
+	b.quiet(t)
+	secrets := planted{"registry password": password}.disguises()
+	secrets.lookIn(t, "what the server said", []byte(s.Said()))
+	secrets.lookInFiles(t, s.Data, "")
+}
+
+func signInByHand(t *testing.T, b *browser, s *server) {
+	b.do(t, chromedp.Navigate(s.URL+"/"), chromedp.WaitVisible("#password"))
+	b.accessible(t, "sign-in")
+	b.picture(t, "sign-in", 1440)
+	b.fill(t, map[string]string{"domain": s.Domain, "user": s.User, "password": "wrong"})
+	b.do(t, chromedp.Submit("#password"), chromedp.WaitVisible(".alert-danger"))
+	b.until(t, "the user name or the password is wrong")
+	b.mu.Lock()
+	b.wrong = nil // the browser logs the answer 401
+	b.mu.Unlock()
+	b.fill(t, map[string]string{"password": s.Password})
+	b.do(t, chromedp.Submit("#password"), chromedp.WaitVisible("#first-registry"))
+	b.accessible(t, "an empty overview")
+	b.quiet(t)
+}
+
+// connectByHand connects the registry, and sees the check and the images arrive
+// on the page without loading it again.
+func connectByHand(t *testing.T, b *browser, r *registryServer) {
+	b.do(t, chromedp.Click("#first-registry"), chromedp.WaitVisible("#registry_addr"))
+	b.accessible(t, "connect")
+	b.picture(t, "connect", 1440)
+	b.fill(t, map[string]string{
+		"registry_name": "mine", "protocol": "http", "registry_addr": r.Addr, "registry_username": r.User, "registry_password": r.Password, "namespace": "tools",
+	})
+	b.do(t, chromedp.Submit("#registry_addr"), chromedp.WaitVisible("#synchronize"))
+	b.until(t, "pull")
+	b.do(t, chromedp.WaitVisible(`//h2[contains(., "Access")]/span[text()="success"]`, chromedp.BySearch))
+	b.do(t, chromedp.Click("#synchronize"), chromedp.WaitVisible(`//dt[text()="Images"]/following-sibling::dd[1][text()="2"]`, chromedp.BySearch))
+	b.accessible(t, "registry")
+	b.picture(t, "registry", 1440)
+	b.quiet(t)
+}
+
+func scanByHand(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click("#scan"), chromedp.WaitVisible(`section.card`))
+	b.until(t, "finished")
+	b.until(t, "at risk: 1")
+	b.accessible(t, "tasks")
+	b.picture(t, "tasks", 1440)
+	b.quiet(t)
+}
+
+// readFindings goes from the overview to the vulnerability, with the names that
+// an attacker chose shown as text.
+func readFindings(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`//a[text()="Overview"]`, chromedp.BySearch), chromedp.WaitVisible("svg.bar"))
+	b.until(t, "CVE-2026-99999")
+	b.accessible(t, "overview")
+	for _, width := range []int64{1440, 390} {
+		b.picture(t, "overview", width)
+	}
+	b.do(t, chromedp.Click(`//a[text()="Images"]`, chromedp.BySearch), chromedp.WaitVisible("#severity_level"))
+	b.accessible(t, "images")
+	b.picture(t, "images", 1440)
+	b.do(t, chromedp.SetValue("#severity_level", "High"), chromedp.Submit("#severity_level"))
+	b.until(t, "1–1 / 1")
+	b.do(t, chromedp.Click(`//a[contains(., "shop/web:1.0")]`, chromedp.BySearch), chromedp.WaitVisible("h1"))
+	b.until(t, "made-up-lib 1.2.3")
+	b.until(t, "⟨U+202E⟩<img src=x onerror=document.title='taken'>")
+	b.until(t, "2.0.0")
+	b.until(t, "step 1")
+	var title string
+	b.do(t, chromedp.Title(&title))
+	if !strings.HasPrefix(title, "Image") {
+		t.Errorf("the title is %q", title)
+	}
+	b.accessible(t, "image")
+	b.picture(t, "image", 1440)
+	b.do(t, chromedp.Click(`//a[text()="Packages"]`, chromedp.BySearch))
+	b.until(t, "libc6")
+	b.do(t, chromedp.Click(`//a[text()="Vulnerabilities"]`, chromedp.BySearch), chromedp.WaitVisible("#vul_id"))
+	b.do(t, chromedp.SetValue("#type", "app_vul"), chromedp.Submit("#type"))
+	b.until(t, "Made up for this test")
+	b.accessible(t, "vulnerabilities")
+	b.do(t, chromedp.Click(`//a[text()="CVE-2026-99999"]`, chromedp.BySearch))
+	b.until(t, "shop/web")
+	b.accessible(t, "vulnerability")
+	b.quiet(t)
+}
+
+// looksRight turns the pages dark and Chinese; both stay on the next page.
+func looksRight(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`button[name="theme"]`), chromedp.WaitVisible(`html[data-bs-theme="dark"] h1`))
+	b.do(t, chromedp.Click(`button[name="language"]`), chromedp.WaitVisible(`html[lang="zh-CN"] h1`))
+	b.do(t, chromedp.Click(`//a[text()="总览"]`, chromedp.BySearch), chromedp.WaitVisible(`html[data-bs-theme="dark"] svg.bar`))
+	b.until(t, "镜像风险分布")
+	b.accessible(t, "overview, dark and Chinese")
+	b.picture(t, "overview-dark-zh", 1440)
+	b.quiet(t)
+}
