@@ -99,6 +99,7 @@ func (c *console) routes() http.Handler {
 	action("/registries/{id}/test", "registry", c.testRegistry)
 	action("/registries/{id}/synchronize", "registry", c.synchronizeRegistry)
 	action("/registries/{id}/delete", "registry", c.deleteRegistry)
+	action("/exceptions", "image", c.handle)
 	action("/scan", "tasks", c.scan)
 	action("/tasks/{id}/stop", "tasks", c.stopTask)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -43,6 +43,7 @@ func TestConsole(t *testing.T) {
 	connectByHand(t, b, r)
 	scanByHand(t, b)
 	readFindings(t, b)
+	ignoreByHand(t, b)
 	looksRight(t, b)
 	b.do(t, chromedp.Click(`//button[text()="退出"]`, chromedp.BySearch), chromedp.WaitVisible("#password"))
 	b.quiet(t)
@@ -129,6 +130,20 @@ func readFindings(t *testing.T, b *browser) {
 	b.do(t, chromedp.Click(`//a[text()="CVE-2026-99999"]`, chromedp.BySearch))
 	b.until(t, "shop/web")
 	b.accessible(t, "vulnerability")
+	b.quiet(t)
+}
+
+// ignoreByHand ignores the vulnerability of the image: the image has it no more,
+// and says who said so; and takes that back.
+func ignoreByHand(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`//a[text()="shop/web"]`, chromedp.BySearch), chromedp.WaitVisible("#severity_level"),
+		chromedp.Click(`//a[contains(., "shop/web:1.0")]`, chromedp.BySearch), chromedp.WaitVisible("summary"))
+	b.do(t, chromedp.Click("summary"), chromedp.WaitVisible(`input[name="remark"]`))
+	b.accessible(t, "an image with the form of an exception")
+	b.do(t, chromedp.SendKeys(`input[name="remark"]`, "not reachable <b>here</b>"), chromedp.Submit(`input[name="remark"]`))
+	b.until(t, "not reachable <b>here</b>")
+	b.do(t, chromedp.WaitVisible(`//button[text()="Take back"]`, chromedp.BySearch))
+	b.do(t, chromedp.Click(`//button[text()="Take back"]`, chromedp.BySearch), chromedp.WaitVisible("summary"))
 	b.quiet(t)
 }
 
