@@ -13,13 +13,16 @@ TIDEWAITER_OSV ?= ../shared/data/osv
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL = help
-.PHONY: help run build component test e2e soak race fuzz bench lint vuln provision clean
+.PHONY: help run demo build component test e2e soak race fuzz bench lint vuln provision clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: build ## build, then start the server on 127.0.0.1:8080 with ./tidewaiter-data
 	bin/tidewaiter serve
+
+demo: build ## see it work: server, throw-away registry, two images, scan, findings, console
+	go run ./test/demo
 
 build: component ## bin/tidewaiter, one static file that holds everything
 	go build -trimpath -o bin/tidewaiter ./cmd/tidewaiter

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"cmd/tidewaiter":             {"everything"},
 	"cmd/scan-component":         {"internal/worker", "internal/registry/all", "internal/extract/all"},
 	"internal/component/mkimage": {},
+	"test/demo":                  {"internal/client"},
 	"test/vulndb":                {},
 
 	// The APIs.
@@ -116,7 +117,7 @@ var dependencies = []dependency{
 	{"github.com/danielgtaylor/huma/v2", "typed HTTP operations and their OpenAPI document",
 		[]string{"internal/gateway", "internal/hssapi", "internal/iamapi", "internal/adminapi"}},
 	{"github.com/google/go-containerregistry", "images, archives and registries",
-		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "internal/pull", "cmd/tidewaiter"}},
+		[]string{"internal/component", "internal/component/mkimage", "internal/registry/registrytest", "internal/pull", "cmd/tidewaiter", "test/demo"}},
 	{"github.com/CycloneDX/cyclonedx-go", "bills of materials, and VEX", []string{"internal/export", "internal/vex"}},
 	{"github.com/owenrumney/go-sarif/v3", "findings for tools that read SARIF", []string{"internal/export"}},
 	{"filippo.io/age", "sealed credentials", []string{"internal/seal"}},
