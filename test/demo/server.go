@@ -50,7 +50,7 @@ func startServer(ctx context.Context, program string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() //nolint:errcheck // the server has it
+	defer log.Close()                                                                                             //nolint:errcheck // the server has it
 	s.process = exec.Command(program, "serve", "--data", s.data, "--listen", address, "--advisories-from", "off") //nolint:gosec // our own program
 	s.process.Stdout, s.process.Stderr = log, log
 	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demo, which stops the server
