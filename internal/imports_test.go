@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/client":       {},
 	"internal/console":      {"internal/client", "internal/gateway", "internal/hssapi", "internal/adminapi", "internal/identity"},
 	"internal/iamapi":       {"internal/gateway", "internal/identity"},
-	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed", "internal/findings", "internal/vex"},
+	"internal/adminapi":     {"internal/gateway", "internal/identity", "internal/identity/policy", "internal/fleet", "internal/inventory", "internal/protocol", "internal/store", "internal/uploadcmd", "internal/feed", "internal/findings", "internal/snapshots", "internal/vex"},
 	"internal/componentapi": {"internal/gateway", "internal/fleet", "internal/inventory", "internal/protocol"},
 
 	// The server's side of clusters, registries and images.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 )
 
@@ -17,21 +19,37 @@ func (p *program) advisoriesCommand() *cobra.Command {
 		Use:   "advisories",
 		Short: "Manage the advisories that images are judged by",
 		Long: "Manage the advisories that images are judged by. They work on a data folder, beside\n" +
-			"a server that may be running, and on --database where that is PostgreSQL. What\n" +
-			"comes into force counts at once for all images that were scanned.",
+			"a server that may be running, on --database where that is PostgreSQL, or on a server\n" +
+			"by its URL, which then fetches what is imported. What comes into force counts at once\n" +
+			"for all images that were scanned.",
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	addStoreFlags(cmd.PersistentFlags())
-	cmd.PersistentFlags().StringP("output", "o", "table", "`format` of the output: table or json")
+	addClientFlags(cmd)
 	cmd.AddCommand(p.advisoriesImport(), p.advisoriesUpdate(), p.advisoriesStatus(), p.advisoriesRollback(), p.advisoriesForget())
 	return cmd
 }
 
+// onAdvisories runs a command on the server that its flags name, or else on the
+// data folder.
+func (p *program) onAdvisories(cmd *cobra.Command, remote func(context.Context, *adminClient) error, local func(context.Context, *state) error) error {
+	server, err := p.serverOf(cmd)
+	if err != nil {
+		return err
+	}
+	if server == "" {
+		return p.withState(cmd, local)
+	}
+	return p.withClient(cmd, func(ctx context.Context, c *adminClient) error {
+		c.HTTP.Timeout = 0 // an import takes what it takes
+		return remote(ctx, c)
+	})
+}
+
 // withState runs f with the data folder that the command's flags name.
 func (p *program) withState(cmd *cobra.Command, f func(context.Context, *state) error) (err error) {
-	if format := cmd.Flags().Lookup("output").Value.String(); format != "table" && format != "json" {
-		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
+	if err := checkOutput(cmd); err != nil {
+		return err
 	}
 	config, err := p.storeConfig(cmd.Flags())
 	if err != nil {
@@ -43,6 +61,17 @@ func (p *program) withState(cmd *cobra.Command, f func(context.Context, *state) 
 	}
 	defer closeInto(&err, state)
 	return f(cmd.Context(), state)
+}
+
+// importRemote asks a server for an import, and shows what it came to.
+func importRemote(cmd *cobra.Command, path string, body any) func(context.Context, *adminClient) error {
+	return func(ctx context.Context, c *adminClient) error {
+		var r adminapi.ImportResult
+		if err := c.do(ctx, http.MethodPost, "/advisories/"+path, body, &r); err != nil {
+			return err
+		}
+		return showImport(cmd, r)
+	}
 }
 
 func (p *program) advisoriesImport() *cobra.Command {
@@ -62,12 +91,12 @@ func (p *program) advisoriesImport() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withState(cmd, func(ctx context.Context, s *state) error {
+			return p.onAdvisories(cmd, importRemote(cmd, "import", map[string]any{"urls": args}), func(ctx context.Context, s *state) error {
 				r, err := s.sets.Import(ctx, args, s.findings)
 				if err != nil {
 					return err
 				}
-				return showImport(cmd, r)
+				return showImport(cmd, adminapi.ImportResultOf(r))
 			})
 		},
 	}
@@ -82,7 +111,7 @@ func (p *program) advisoriesUpdate() *cobra.Command {
 			"does this by itself.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withState(cmd, func(ctx context.Context, s *state) error {
+			return p.onAdvisories(cmd, importRemote(cmd, "update", nil), func(ctx context.Context, s *state) error {
 				locations, err := s.updates.locations(ctx)
 				if err != nil {
 					return err
@@ -91,7 +120,7 @@ func (p *program) advisoriesUpdate() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return showImport(cmd, r)
+				return showImport(cmd, adminapi.ImportResultOf(r))
 			})
 		},
 	}
@@ -99,49 +128,20 @@ func (p *program) advisoriesUpdate() *cobra.Command {
 	return cmd
 }
 
-// advisorySet is a set as it is shown.
-type advisorySet struct {
-	Digest     tidewaiter.Digest `json:"digest"`
-	InForce    bool              `json:"in_force"`
-	Advisories int               `json:"advisories"`
-	Newest     time.Time         `json:"newest"`
-	Created    time.Time         `json:"created"`
-	Bytes      int64             `json:"bytes"`
-}
-
-type importedSource struct {
-	Location  string   `json:"location"`
-	Read      int      `json:"read"`
-	Refused   int      `json:"refused"`
-	Refusals  []string `json:"refusals,omitempty"`
-	Unchanged bool     `json:"unchanged"`
-}
-
-type failedSource struct {
-	Location string `json:"location"`
-	Error    string `json:"error"`
-}
-
-type importResult struct {
-	Set       *advisorySet     `json:"set"` // null if there is none yet
-	Unchanged bool             `json:"unchanged"`
-	Sources   []importedSource `json:"sources"`
-	Failed    []failedSource   `json:"failed,omitempty"`
+func showSet(cmd *cobra.Command, set adminapi.AdvisorySet) error {
+	return showOne(cmd, set, "set", string(set.Digest), "advisories", fmt.Sprint(set.Advisories), "newest", when(set.Newest))
 }
 
 // showImport prints what an import came to. It is an error if a source failed.
-func showImport(cmd *cobra.Command, r snapshots.Result) error {
-	out := importResult{Unchanged: r.Unchanged}
+func showImport(cmd *cobra.Command, r adminapi.ImportResult) error {
 	fields := []string{"set", "none: no advisories are in force"}
-	if r.Set.Number != 0 {
-		out.Set = &advisorySet{r.Set.Digest, true, r.Set.Advisories, r.Set.Newest, r.Set.Created, r.Set.Size}
+	if r.Set != nil {
 		fields = []string{"set", string(r.Set.Digest), "advisories", fmt.Sprint(r.Set.Advisories), "newest", when(r.Set.Newest)}
 	}
 	if r.Unchanged {
 		fields = append(fields, "note", "nothing changed: this set was in force already")
 	}
 	for _, s := range r.Sources {
-		i := importedSource{Location: s.Location, Read: s.Read, Refused: s.Refused, Unchanged: s.Unchanged}
 		said := fmt.Sprintf("%d advisories", s.Read)
 		switch {
 		case s.Unchanged:
@@ -151,16 +151,13 @@ func showImport(cmd *cobra.Command, r snapshots.Result) error {
 		}
 		fields = append(fields, "from "+printable(s.Location), said)
 		for _, refusal := range s.Refusals {
-			i.Refusals = append(i.Refusals, fmt.Sprintf("%s: %v", refusal.Name, refusal.Err))
-			fields = append(fields, "  not used", fmt.Sprintf("%s: %v", refusal.Name, refusal.Err))
+			fields = append(fields, "  not used", refusal)
 		}
-		out.Sources = append(out.Sources, i)
 	}
 	for _, f := range r.Failed {
-		out.Failed = append(out.Failed, failedSource{f.Location, f.Err.Error()})
-		fields = append(fields, "failed", f.Err.Error())
+		fields = append(fields, "failed", f.Error)
 	}
-	if err := showOne(cmd, out, fields...); err != nil || len(r.Failed) == 0 {
+	if err := showOne(cmd, r, fields...); err != nil || len(r.Failed) == 0 {
 		return err
 	}
 	return fmt.Errorf("%d sources could not be read; what they said before is still in force", len(r.Failed))
@@ -173,49 +170,32 @@ func when(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-type advisorySource struct {
-	Location   string    `json:"location"`
-	Advisories int       `json:"advisories"`
-	Refused    int       `json:"refused"`
-	Newest     time.Time `json:"newest"`
-	Imported   time.Time `json:"imported"`
-}
-
-type advisoryStatus struct {
-	Digest     tidewaiter.Digest `json:"digest"` // "" for none
-	Activated  time.Time         `json:"activated"`
-	Advisories int               `json:"advisories"`
-	Ecosystems map[string]int    `json:"ecosystems"` // names of packages in each
-	Sets       []advisorySet     `json:"sets"`
-	Sources    []advisorySource  `json:"sources"`
-}
-
 func (p *program) advisoriesStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show which advisories are in force, and where they come from",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withState(cmd, func(ctx context.Context, s *state) error {
+			remote := func(ctx context.Context, c *adminClient) error {
+				var st adminapi.AdvisoryStatus
+				if err := c.do(ctx, http.MethodGet, "/advisories", nil, &st); err != nil {
+					return err
+				}
+				return showStatus(cmd, st)
+			}
+			return p.onAdvisories(cmd, remote, func(ctx context.Context, s *state) error {
 				st, err := s.sets.Status(ctx)
 				if err != nil {
 					return err
 				}
-				return showStatus(cmd, st)
+				return showStatus(cmd, adminapi.AdvisoryStatusOf(st))
 			})
 		},
 	}
 }
 
-func showStatus(cmd *cobra.Command, st snapshots.Status) error {
-	out := advisoryStatus{Digest: st.State.Digest, Activated: st.State.Activated, Advisories: st.Meta.Advisories, Ecosystems: st.Meta.Ecosystems}
-	for _, set := range st.Sets {
-		out.Sets = append(out.Sets, advisorySet{set.Digest, set.Number == st.State.SetNumber, set.Advisories, set.Newest, set.Created, set.Size})
-	}
-	for _, src := range st.Sources {
-		out.Sources = append(out.Sources, advisorySource{src.Location, src.Advisories, src.Refused, src.Newest, src.Imported})
-	}
-	if st.State.SetNumber == 0 && !asJSON(cmd) {
+func showStatus(cmd *cobra.Command, out adminapi.AdvisoryStatus) error {
+	if out.Digest == "" && !asJSON(cmd) {
 		fmt.Fprintln(cmd.OutOrStdout(), "no advisories are in force: import some, see tidewaiter advisories import --help")
 		return nil
 	}
@@ -224,14 +204,14 @@ func showStatus(cmd *cobra.Command, st snapshots.Status) error {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
-	err = show(cmd, out.Sources, "SOURCE ADVISORIES NEWEST IMPORTED", func(s advisorySource) []any {
+	err = show(cmd, out.Sources, "SOURCE ADVISORIES NEWEST IMPORTED", func(s adminapi.AdvisorySource) []any {
 		return []any{s.Location, s.Advisories, when(s.Newest), when(s.Imported)}
 	})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
-	return show(cmd, out.Sets, "SET INFORCE ADVISORIES NEWEST CREATED", func(s advisorySet) []any {
+	return show(cmd, out.Sets, "SET INFORCE ADVISORIES NEWEST CREATED", func(s adminapi.AdvisorySet) []any {
 		return []any{s.Digest, yesNo(s.InForce), s.Advisories, when(s.Newest), when(s.Created)}
 	})
 }
@@ -251,13 +231,19 @@ func (p *program) advisoriesRollback() *cobra.Command {
 			if len(args) == 1 {
 				digest = tidewaiter.Digest(args[0])
 			}
-			return p.withState(cmd, func(ctx context.Context, s *state) error {
+			remote := func(ctx context.Context, c *adminClient) error {
+				var set adminapi.AdvisorySet
+				if err := c.do(ctx, http.MethodPost, "/advisories/rollback", map[string]any{"digest": digest}, &set); err != nil {
+					return err
+				}
+				return showSet(cmd, set)
+			}
+			return p.onAdvisories(cmd, remote, func(ctx context.Context, s *state) error {
 				set, err := s.sets.Rollback(ctx, digest, s.findings)
 				if err != nil {
 					return err
 				}
-				out := advisorySet{set.Digest, true, set.Advisories, set.Newest, set.Created, set.Size}
-				return showOne(cmd, out, "set", string(set.Digest), "advisories", fmt.Sprint(set.Advisories), "newest", when(set.Newest))
+				return showSet(cmd, adminapi.AdvisorySetOf(set, true))
 			})
 		},
 	}
@@ -274,12 +260,12 @@ func (p *program) advisoriesForget() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.withState(cmd, func(ctx context.Context, s *state) error {
+			return p.onAdvisories(cmd, importRemote(cmd, "forget", map[string]string{"location": args[0]}), func(ctx context.Context, s *state) error {
 				r, err := s.sets.Forget(ctx, args[0], s.findings)
 				if err != nil {
 					return err
 				}
-				return showImport(cmd, r)
+				return showImport(cmd, adminapi.ImportResultOf(r))
 			})
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/bundle"
 	"github.com/tidewaiter/tidewaiter/internal/component"
 	"github.com/tidewaiter/tidewaiter/internal/store"
@@ -248,7 +249,7 @@ func applyBundle(ctx context.Context, cmd *cobra.Command, s *state, f io.Reader,
 	if err != nil {
 		return err
 	}
-	if err := showImport(cmd, r); err != nil {
+	if err := showImport(cmd, adminapi.ImportResultOf(r)); err != nil {
 		return err
 	}
 	if r.Set.Digest != m.Set {

@@ -44,18 +44,37 @@ func addClientFlags(cmd *cobra.Command) {
 	fs.StringP("output", "o", "table", "`format` of the output: table or json")
 }
 
+// checkOutput refuses a format of output that there is not.
+func checkOutput(cmd *cobra.Command) error {
+	if format := cmd.Flags().Lookup("output").Value.String(); format != "table" && format != "json" {
+		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
+	}
+	return nil
+}
+
+// serverOf returns the URL of the server that the command's flags ask for, ""
+// for a data folder.
+func (p *program) serverOf(cmd *cobra.Command) (string, error) {
+	if err := checkOutput(cmd); err != nil {
+		return "", err
+	}
+	fs := cmd.Flags()
+	server := fs.Lookup("server").Value.String()
+	if local := fs.Changed("data") || fs.Changed("database") || fs.Changed("keys"); server == "" && !local {
+		return p.getenv("TIDEWAITER_SERVER"), nil
+	} else if server != "" && local {
+		return "", &usageError{errors.New("--server works on a server; leave --data, --database and --keys out")}
+	}
+	return server, nil
+}
+
 // withClient runs f with the client that the command's flags ask for.
 func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *adminClient) error) (err error) {
 	fs := cmd.Flags()
 	flag := func(name string) string { return fs.Lookup(name).Value.String() }
-	if format := flag("output"); format != "table" && format != "json" {
-		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
-	}
-	server := flag("server")
-	if local := fs.Changed("data") || fs.Changed("database") || fs.Changed("keys"); server == "" && !local {
-		server = p.getenv("TIDEWAITER_SERVER")
-	} else if server != "" && local {
-		return &usageError{errors.New("--server works on a server; leave --data, --database and --keys out")}
+	server, err := p.serverOf(cmd)
+	if err != nil {
+		return err
 	}
 	if server != "" {
 		c, err := p.remoteClient(server, flag("credentials"), flag("ca"))

@@ -97,7 +97,8 @@ const endpointSetting = "endpoint"
 func (s *state) adminOptions(endpoint string, c hssapi.Component) adminapi.Options {
 	return adminapi.Options{
 		Identity: s.identity, Fleet: s.fleet, Inventory: s.inventory, Feed: s.feed, Findings: s.findings,
-		Component: adminapi.Component{Server: endpoint, Repository: c.Repository, Digest: c.Digest},
+		Advisories: adminapi.Advisories{Sets: s.sets, URLs: s.updates.locations},
+		Component:  adminapi.Component{Server: endpoint, Repository: c.Repository, Digest: c.Digest},
 	}
 }
 

@@ -27,6 +27,8 @@ type Options struct {
 	Feed      *feed.Service
 	Findings  *findings.Service
 	Component Component
+
+	Advisories Advisories
 }
 
 // Component is what a user needs in order to start a scan component.
@@ -44,15 +46,18 @@ type server struct {
 	feed      *feed.Service
 	findings  *findings.Service
 	component Component
+
+	advisories Advisories
 }
 
 // Register adds the operations to the API.
 func Register(api *gateway.API, o Options) {
-	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, feed: o.Feed, findings: o.Findings, component: o.Component}
+	s := &server{api: api, identity: o.Identity, fleet: o.Fleet, inventory: o.Inventory, feed: o.Feed, findings: o.Findings, component: o.Component, advisories: o.Advisories}
 	s.registerClusters()
 	s.registerRegistries()
 	s.registerChanges()
 	s.registerVEXDocuments()
+	s.registerAdvisories()
 	s.registerUsers()
 	s.registerAccessKeys()
 	s.registerProjects()
