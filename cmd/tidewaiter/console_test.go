@@ -149,6 +149,9 @@ func TestConsolePages(t *testing.T) {
 	project := "/p/" + h.project["default"]
 	v := h.visitor()
 	v.signIn("ann", admin)
+	if status, _, body := v.visit(project + "/advisories"); status != 403 || !strings.Contains(body, "iam:advisories:get") {
+		t.Errorf("advisories, without the permission: %d", status)
+	}
 	for path, want := range map[string]string{
 		"/": "There are no images yet", "/registries": "No registry is connected.", "/connect": "Any OCI registry",
 		"/images": "No image fits.", "/vulnerabilities": "First found", "/tasks": "There is no task yet.",

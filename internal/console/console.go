@@ -90,6 +90,7 @@ func (c *console) routes() http.Handler {
 	page("/vulnerabilities/{id}", "vulnerability", c.vulnerability)
 	page("/tasks", "tasks", c.tasks)
 	page("/clusters", "clusters", c.clusters)
+	page("/advisories", "advisories", c.advisories)
 
 	action := func(pattern, template string, do doer) {
 		mux.Handle("POST /p/{project}"+pattern, c.action(template, do))
@@ -101,6 +102,7 @@ func (c *console) routes() http.Handler {
 	action("/registries/{id}/delete", "registry", c.deleteRegistry)
 	action("/exceptions", "image", c.handle)
 	action("/scan", "tasks", c.scan)
+	action("/advisories", "advisories", c.importAdvisories)
 	action("/tasks/{id}/stop", "tasks", c.stopTask)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, http.StatusNotFound, "there is no such page")

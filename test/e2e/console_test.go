@@ -149,6 +149,9 @@ func ignoreByHand(t *testing.T, b *browser) {
 
 // looksRight turns the pages dark and Chinese; both stay on the next page.
 func looksRight(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`//a[text()="Advisories"]`, chromedp.BySearch))
+	b.until(t, "advisories.json")
+	b.accessible(t, "advisories")
 	b.do(t, chromedp.Click(`button[name="theme"]`), chromedp.WaitVisible(`html[data-bs-theme="dark"] h1`))
 	b.do(t, chromedp.Click(`button[name="language"]`), chromedp.WaitVisible(`html[lang="zh-CN"] h1`))
 	b.do(t, chromedp.Click(`//a[text()="总览"]`, chromedp.BySearch), chromedp.WaitVisible(`html[data-bs-theme="dark"] svg.bar`))
