@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func startBrowser(t *testing.T, home string) *browser {
 		t.Fatal(err)
 	}
 	b := &browser{home: u.Host, axe: string(axe)}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox,
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
 		chromedp.UserDataDir(filepath.Join(shortDir(t), "chromium")), chromedp.WindowSize(1440, 900), chromedp.Flag("lang", "en"))
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
@@ -72,7 +73,8 @@ func (b *browser) hear(event any) {
 			b.wrong = append(b.wrong, fmt.Sprintf("console: %s %s", e.Type, e.Args[0].Value))
 		}
 	case *cdplog.EventEntryAdded:
-		if e.Entry.Level == cdplog.LevelError {
+		refused := strings.HasSuffix(e.Entry.URL, "/sign-in") && strings.Contains(e.Entry.Text, "401") // a wrong password
+		if e.Entry.Level == cdplog.LevelError && !refused {
 			b.wrong = append(b.wrong, "log: "+e.Entry.Text+" "+e.Entry.URL)
 		}
 	case *network.EventRequestWillBeSent:
