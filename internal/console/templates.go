@@ -62,7 +62,7 @@ func (t *templates) execute(w io.Writer, name, block string, p *page) error {
 
 // clock returns a time in milliseconds as text for people, in UTC.
 func clock(ms int64) string {
-	if ms == 0 {
+	if ms <= 0 { // a zero time.Time is long before 1970
 		return "–"
 	}
 	return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04 UTC")
