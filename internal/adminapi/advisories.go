@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -150,22 +149,9 @@ func (s *server) showAdvisories(ctx context.Context, _ *struct{}) (*output[Advis
 	}
 	out := AdvisoryStatusOf(st)
 	for i, src := range out.Sources {
-		out.Sources[i].Location = withoutQuery(src.Location)
+		out.Sources[i].Location = snapshots.Listed(src.Location)
 	}
 	return one(out), nil
-}
-
-// withoutQuery returns a location without what may be a secret of it.
-func withoutQuery(location string) string {
-	u, err := url.Parse(location)
-	if err != nil || u.Host == "" || u.RawQuery == "" && u.User == nil {
-		return location
-	}
-	u.User = nil
-	if u.RawQuery != "" {
-		u.RawQuery = "…"
-	}
-	return u.Redacted()
 }
 
 // change runs an import, which goes on without the client: a connection that ends
@@ -188,13 +174,8 @@ func (s *server) importAdvisories(ctx context.Context, in *struct {
 		URLs []string `json:"urls" minItems:"1" maxItems:"100" doc:"http or https: zip files and JSON files in OSV format, the catalogue of CISA, EPSS. The server fetches them. Files are imported on its own machine, by the command line."`
 	}
 }) (*output[ImportResult], error) {
-	for i, text := range in.Body.URLs {
-		if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, tidewaiter.InvalidField(fmt.Sprintf("urls[%d]", i), "it is no http or https URL; import files on the server's machine, with tidewaiter advisories import --data")
-		}
-	}
 	return s.change(ctx, func(ctx context.Context) (snapshots.Result, error) {
-		return s.advisories.Sets.Import(ctx, in.Body.URLs, s.findings)
+		return s.advisories.Sets.ImportURLs(ctx, in.Body.URLs, s.findings)
 	})
 }
 

@@ -35,7 +35,7 @@ func TestAdvisoriesOfTheServer(t *testing.T) {
 			t.Errorf("%s without the permission: %d %s", request.path, a.StatusCode, a.text)
 		}
 	}
-	for _, location := range []string{"/etc/passwd", "file:///etc/passwd", "ftp://example.com/all.zip", "all.zip", "http://"} {
+	for _, location := range []string{"/etc/passwd", "file:///etc/passwd", "ftp://example.com/all.zip", "all.zip", "http://", "HTTP:/../etc/passwd", "https://me@example.com/all.zip"} {
 		a := h.ask(400, http.MethodPost, "/advisories/import", object{"urls": []string{"https://example.com/all.zip", location}})
 		if !strings.Contains(a.text, "urls[1]") {
 			t.Errorf("%s: %s", location, a.text)

@@ -2,6 +2,8 @@ package snapshots_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,4 +109,40 @@ func TestDamagedAdvisories(t *testing.T) {
 		t.Errorf("got %q", names)
 	}
 	w.tidy()
+}
+
+// TestImportURLsReadsNoFile takes no file for a URL, however its scheme is
+// written: those who may name URLs to a server may not read its disk.
+func TestImportURLsReadsNoFile(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	file := filepath.Join(t.TempDir(), "planted.json")
+	if err := os.WriteFile(file, []byte(`{"schema_version": "1.7.0", "id": "GHSA-aaaa", "modified": "2026-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "npm", "name": "a"}, "versions": ["1.0.0"]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	up := strings.Repeat("/..", 30)
+	for _, location := range []string{
+		file, "HTTP://127.0.0.1:1" + up + file, "hTTps://127.0.0.1:1" + up + file, "http:/" + file, "HTTP:" + file, "file://" + file, "FILE://" + file, "http:" + up + file, "",
+	} {
+		r, err := w.sets.ImportURLs(t.Context(), []string{location}, w.findings)
+		if err == nil || len(r.Sources) > 0 {
+			t.Errorf("%q was read: %+v", location, r)
+		}
+	}
+}
+
+// TestLinkLocalIsNotDialled: a URL, or what it leads on to, is not one of a
+// cloud's metadata service.
+func TestLinkLocalIsNotDialled(t *testing.T) {
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	on := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest/meta-data/", http.StatusFound))
+	t.Cleanup(on.Close)
+	for _, location := range []string{
+		"http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/all.zip", "http://[::ffff:169.254.169.254]/all.zip",
+		"http://100.100.100.200/all.zip", "http://[fd00:ec2::254]/all.zip", on.URL,
+	} {
+		_, err := w.sets.Import(t.Context(), []string{location}, w.findings)
+		if err == nil || !strings.Contains(err.Error(), "an address of a metadata service") {
+			t.Errorf("%s: %v", location, err)
+		}
+	}
 }

@@ -71,10 +71,30 @@ func (s *Service) Import(ctx context.Context, locations []string, to Activator) 
 	})
 }
 
-// Forget gives up a source: what only it said is no longer said.
+// ImportURLs is [Service.Import] for those who may not read the files of this
+// machine: what is no URL is of kind Invalid, with the field urls[i].
+func (s *Service) ImportURLs(ctx context.Context, urls []string, to Activator) (Result, error) {
+	for i, location := range urls {
+		field := fmt.Sprintf("urls[%d]", i)
+		if !isURL(location) {
+			return Result{}, tidewaiter.InvalidField(field, "it is no http or https URL; import files on the server's machine, with tidewaiter advisories import --data")
+		}
+		if err := checkURL(location); err != nil {
+			e, ok := errors.AsType[*tidewaiter.Error](err)
+			if !ok {
+				return Result{}, err
+			}
+			return Result{}, tidewaiter.InvalidField(field, "%s", e.Message)
+		}
+	}
+	return s.Import(ctx, urls, to)
+}
+
+// Forget gives up a source: what only it said is no longer said. The location is
+// that of the import, or as lists show it, if one source alone is shown so.
 func (s *Service) Forget(ctx context.Context, location string, to Activator) (Result, error) {
 	return s.change(ctx, to, func(c *change) error {
-		location, err := canonical(location)
+		location, err := c.find(location)
 		if err != nil {
 			return err
 		}
@@ -85,6 +105,24 @@ func (s *Service) Forget(ctx context.Context, location string, to Activator) (Re
 		c.anyAge = true
 		return nil
 	})
+}
+
+// find returns the location of a source that is named as it was imported, or as
+// lists show it.
+func (c *change) find(name string) (string, error) {
+	var found []string
+	for location := range c.sources {
+		if location != name && Listed(location) == name {
+			found = append(found, location)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return canonical(name)
+	case 1:
+		return found[0], nil
+	}
+	return "", tidewaiter.Errorf(tidewaiter.Conflict, "%d sources are shown so, which differ in their queries; name one with its query", len(found))
 }
 
 // change is the work on another set.

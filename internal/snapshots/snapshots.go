@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +36,7 @@ type Service struct {
 	now    func() time.Time
 	wait   time.Duration
 	pause  func(context.Context, time.Duration) error
+	http   *http.Client
 
 	mu      sync.Mutex
 	current *opened
@@ -50,7 +52,7 @@ type opened struct {
 
 // New returns a service.
 func New(o Options) *Service {
-	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now, wait: o.Wait, pause: pause}
+	s := &Service{store: o.Store, folder: o.Folder, log: o.Logger, now: o.Now, wait: o.Wait, pause: pause, http: newClient()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

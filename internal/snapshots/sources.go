@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -21,8 +24,11 @@ import (
 // maxSource bounds what is kept of a source, in bytes.
 const maxSource = 8 << 30
 
+// isURL reports what is fetched, and never opened as a file: whatever begins as a
+// URL of HTTP does, in capitals too, as schemes have no case (RFC 3986, 3.1).
 func isURL(location string) bool {
-	return strings.HasPrefix(location, "https://") || strings.HasPrefix(location, "http://")
+	scheme, _, ok := strings.Cut(location, ":")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 func checkURL(location string) error {
@@ -41,6 +47,15 @@ func checkURL(location string) error {
 func shown(location string) string {
 	if isURL(location) {
 		location, _, _ = strings.Cut(location, "?")
+	}
+	return location
+}
+
+// Listed returns a location as lists show it: a URL with … in the place of its
+// query.
+func Listed(location string) string {
+	if s := shown(location); s != location {
+		return s + "?…"
 	}
 	return location
 }
@@ -107,7 +122,7 @@ const (
 func (s *Service) download(ctx context.Context, location, etag string) (downloaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
 	defer cancel()
-	d := &transfer{ctx: ctx, pause: s.pause, location: location, etag: etag}
+	d := &transfer{ctx: ctx, http: s.http, pause: s.pause, location: location, etag: etag}
 	for attempt := 0; ; attempt++ {
 		body, err := d.open()
 		if err == nil && body == nil {
@@ -140,6 +155,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // transfer reads a URL, and goes on where a connection broke.
 type transfer struct {
 	ctx            context.Context
+	http           *http.Client
 	pause          func(context.Context, time.Duration) error
 	location, etag string
 
@@ -152,13 +168,33 @@ type transfer struct {
 	wait     time.Duration // what the other side asks for
 }
 
-func client() *http.Client {
-	return &http.Client{CheckRedirect: func(r *http.Request, via []*http.Request) error {
+// newClient returns what fetches sources. It does not dial link-local addresses,
+// where clouds have their metadata services: URLs may come from who may not read
+// those.
+func newClient() *http.Client {
+	dialer := &net.Dialer{Timeout: 30 * time.Second, Control: refuseLinkLocal}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = dialer.DialContext
+	return &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) >= 5 || via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
 			return errors.New("too many redirects, or one to plain http")
 		}
 		return nil
 	}}
+}
+
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return errors.New("its address cannot be read")
+	}
+	ip := a.Addr().Unmap()
+	// Two clouds have theirs elsewhere.
+	elsewhere := ip == netip.AddrFrom4([4]byte{100, 100, 100, 200}) || ip == netip.MustParseAddr("fd00:ec2::254")
+	if ip.IsLinkLocalUnicast() || elsewhere {
+		return errors.New("it is at an address of a metadata service, where no advisories are")
+	}
+	return nil
 }
 
 // open asks for what is left to read; nil is for nothing new.
@@ -175,7 +211,7 @@ func (t *transfer) open() (io.ReadCloser, error) {
 	case t.etag != "" && t.body == nil:
 		r.Header.Set("If-None-Match", t.etag)
 	}
-	answer, err := client().Do(r)
+	answer, err := t.http.Do(r)
 	if err != nil {
 		t.again = true
 		var inner *url.Error
@@ -203,7 +239,7 @@ func (t *transfer) open() (io.ReadCloser, error) {
 	if seconds, err := time.ParseDuration(answer.Header.Get("Retry-After") + "s"); err == nil {
 		t.wait = min(max(seconds, 0), time.Minute)
 	}
-	return nil, errors.Join(tidewaiter.Errorf(tidewaiter.Unavailable, "%s cannot be fetched: the answer is %s", shown(t.location), answer.Status), answer.Body.Close())
+	return nil, errors.Join(tidewaiter.Errorf(tidewaiter.Unavailable, "%s cannot be fetched: the answer is %d", shown(t.location), answer.StatusCode), answer.Body.Close())
 }
 
 func (t *transfer) Read(b []byte) (int, error) {
