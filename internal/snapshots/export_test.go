@@ -13,3 +13,6 @@ func (s *Service) Download(ctx context.Context, url, etag string) (tag string, u
 	d, err := s.download(ctx, url, etag)
 	return d.etag, d.unchanged, err
 }
+
+// RefuseLinkLocal decides which addresses are dialled.
+var RefuseLinkLocal = refuseLinkLocal

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
 
@@ -131,15 +132,21 @@ func TestImportURLsReadsNoFile(t *testing.T) {
 }
 
 // TestLinkLocalIsNotDialled: a URL, or what it leads on to, is not one of a
-// cloud's metadata service.
+// cloud's metadata service. Nothing leaves this machine even without the guard: a
+// link-local address of IPv6 without a zone cannot be dialled.
 func TestLinkLocalIsNotDialled(t *testing.T) {
-	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
-	on := httptest.NewServer(http.RedirectHandler("http://169.254.169.254/latest/meta-data/", http.StatusFound))
-	t.Cleanup(on.Close)
-	for _, location := range []string{
-		"http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/all.zip", "http://[::ffff:169.254.169.254]/all.zip",
-		"http://100.100.100.200/all.zip", "http://[fd00:ec2::254]/all.zip", on.URL,
+	for address, refused := range map[string]bool{
+		"169.254.169.254:80": true, "[fe80::1]:80": true, "[::ffff:169.254.169.254]:80": true, "100.100.100.200:80": true, "[fd00:ec2::254]:80": true, "name:80": true,
+		"127.0.0.1:80": false, "10.1.2.3:443": false, "[fd00::1]:443": false, "192.0.2.1:443": false,
 	} {
+		if err := snapshots.RefuseLinkLocal("tcp", address, nil); (err != nil) != refused {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
+	on := httptest.NewServer(http.RedirectHandler("http://[fe80::1]/all.zip", http.StatusFound))
+	t.Cleanup(on.Close)
+	for _, location := range []string{"http://[fe80::1]/all.zip", on.URL} {
 		_, err := w.sets.Import(t.Context(), []string{location}, w.findings)
 		if err == nil || !strings.Contains(err.Error(), "an address of a metadata service") {
 			t.Errorf("%s: %v", location, err)
