@@ -112,6 +112,11 @@ type RegistrySettings struct {
 	SWRInstanceName string // enterprise edition: shown only
 	SWRAccessKey    string
 	ArtifactoryWay  string // "", "repository-path", "sub-domain" or "port"
+
+	// TrustAttachedVEX takes what VEX documents say that are attached to images:
+	// whoever may push to a repository can say which vulnerabilities of its images
+	// do not matter.
+	TrustAttachedVEX bool
 }
 
 // The secrets of a connection, each sealed to the cluster's key by itself.

@@ -81,12 +81,13 @@ func (p Platform) String() string {
 // Descriptor points to a manifest, a config or a layer
 // (https://github.com/opencontainers/image-spec/blob/main/descriptor.md).
 type Descriptor struct {
-	MediaType   string
-	Digest      Digest
-	Size        int64             // bytes
-	Platform    *Platform         // nil if it does not say
-	Annotations map[string]string // hostile text
-	URLs        []string          // of foreign layers: never dialled
+	MediaType    string
+	ArtifactType string // of a manifest that is no image, or ""
+	Digest       Digest
+	Size         int64             // bytes
+	Platform     *Platform         // nil if it does not say
+	Annotations  map[string]string // hostile text
+	URLs         []string          // of foreign layers: never dialled
 }
 
 // The media types of manifests, configs and layers that make up images.

@@ -34,6 +34,9 @@ func (p *program) vexCommand() *cobra.Command {
 			func(ctx context.Context, c *adminClient, cmd *cobra.Command, id string) error {
 				return c.do(ctx, http.MethodDelete, vexPath(cmd, "id", id), nil, nil)
 			}),
+		p.named("attached REGISTRY", "List the documents that are attached to the images of a registry, and what became of them", listAttachedVEX),
+		p.named("trust REGISTRY", "Take what documents say that are attached to the images of a registry, from the next scan on", trustVEX(true)),
+		p.named("distrust REGISTRY", "Take it no more, and remove what such documents have made", trustVEX(false)),
 	)
 	cmd.PersistentFlags().String("project", "", "`project` whose images it is about, by name or id (default: the only one that there is)")
 	cmd.PersistentFlags().String("enterprise-project", "", "`id` of the enterprise project whose images alone it is about")

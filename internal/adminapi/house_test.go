@@ -14,10 +14,13 @@ import (
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/feed"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
+	"github.com/tidewaiter/tidewaiter/internal/store"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
 
@@ -27,6 +30,8 @@ type house struct {
 	id        *identity.Service
 	fleet     *fleet.Service
 	inventory *inventory.Service
+	findings  *findings.Service
+	db        *store.DB
 	url       string
 	boot      identity.Bootstrap
 	root      *tidewaiter.Caller
@@ -39,6 +44,7 @@ func newHouse(t *testing.T) *house {
 	key, err := identity.LoadOrCreateKey(filepath.Join(t.TempDir(), "secret.key"))
 	h.must(err)
 	db := storetest.Open(t, storetest.SQLite(t))
+	h.db = db
 	h.id, err = identity.New(t.Context(), identity.Options{Store: db, Key: key})
 	h.must(err)
 	log := slog.New(slog.DiscardHandler)
@@ -50,11 +56,14 @@ func newHouse(t *testing.T) *house {
 	h.must(err)
 	h.root, err = h.id.Operator(t.Context(), "")
 	h.must(err)
+	sets := snapshots.New(snapshots.Options{Store: db, Folder: t.TempDir(), Logger: log})
+	t.Cleanup(func() { h.must(sets.Close()) })
+	h.findings = findings.New(findings.Options{Store: db, Sets: sets, Logger: log})
 	g, err := gateway.New(gateway.Options{Identity: h.id, Logger: log})
 	h.must(err)
 	api := g.NewAPI("test")
 	adminapi.Register(api, adminapi.Options{
-		Identity: h.id, Fleet: h.fleet, Inventory: h.inventory, Feed: feed.New(feed.Options{Store: db, Sealer: key, Logger: log}), Component: adminapi.Component{
+		Identity: h.id, Fleet: h.fleet, Inventory: h.inventory, Findings: h.findings, Feed: feed.New(feed.Options{Store: db, Sealer: key, Logger: log}), Component: adminapi.Component{
 			Server: "https://tidewaiter.example.com", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
 			Digest: "sha256:" + strings.Repeat("0", 64),
 		},

@@ -66,22 +66,23 @@ type Registry struct {
 
 // RegistrySettings are what a connection has beyond the contract.
 type RegistrySettings struct {
-	CA              string   `json:"ca" doc:"PEM certificates that are trusted in addition to the public authorities."`
-	TLSSkipVerify   bool     `json:"tls_skip_verify" doc:"Any certificate is accepted."`
-	TokenHosts      []string `json:"token_hosts" nullable:"false" doc:"host or host:port of token services that may see the credential."`
-	Include         []string `json:"include" nullable:"false" doc:"Patterns of repositories to list; none is all."`
-	Exclude         []string `json:"exclude" nullable:"false"`
-	IncludeTags     []string `json:"include_tags" nullable:"false" doc:"Patterns of tags to list; none is all."`
-	ExcludeTags     []string `json:"exclude_tags" nullable:"false"`
-	Repositories    []string `json:"repositories" nullable:"false" doc:"The repositories, for a registry that cannot list them."`
-	RequestBudget   int      `json:"request_budget" doc:"Requests per hour; 0 is no limit."`
-	SyncAt          string   `json:"sync_at" doc:"When the images are synchronised each day: HH:MM in the server's time zone, off, or empty for the server's default."`
-	SWRAPI          string   `json:"swr_api" doc:"host or host:port of SWR's management API; empty is derived from the address."`
-	SWRProjectID    string   `json:"swr_project_id"`
-	SWRInstanceID   string   `json:"swr_instance_id"`
-	SWRInstanceName string   `json:"swr_instance_name"`
-	SWRAccessKey    string   `json:"swr_access_key"`
-	ArtifactoryWay  string   `json:"artifactory_way" enum:",repository-path,sub-domain,port" doc:"How docker reaches a repository; empty is found out."`
+	CA               string   `json:"ca" doc:"PEM certificates that are trusted in addition to the public authorities."`
+	TLSSkipVerify    bool     `json:"tls_skip_verify" doc:"Any certificate is accepted."`
+	TokenHosts       []string `json:"token_hosts" nullable:"false" doc:"host or host:port of token services that may see the credential."`
+	Include          []string `json:"include" nullable:"false" doc:"Patterns of repositories to list; none is all."`
+	Exclude          []string `json:"exclude" nullable:"false"`
+	IncludeTags      []string `json:"include_tags" nullable:"false" doc:"Patterns of tags to list; none is all."`
+	ExcludeTags      []string `json:"exclude_tags" nullable:"false"`
+	Repositories     []string `json:"repositories" nullable:"false" doc:"The repositories, for a registry that cannot list them."`
+	RequestBudget    int      `json:"request_budget" doc:"Requests per hour; 0 is no limit."`
+	SyncAt           string   `json:"sync_at" doc:"When the images are synchronised each day: HH:MM in the server's time zone, off, or empty for the server's default."`
+	SWRAPI           string   `json:"swr_api" doc:"host or host:port of SWR's management API; empty is derived from the address."`
+	SWRProjectID     string   `json:"swr_project_id"`
+	SWRInstanceID    string   `json:"swr_instance_id"`
+	SWRInstanceName  string   `json:"swr_instance_name"`
+	SWRAccessKey     string   `json:"swr_access_key"`
+	ArtifactoryWay   string   `json:"artifactory_way" enum:",repository-path,sub-domain,port" doc:"How docker reaches a repository; empty is found out."`
+	TrustAttachedVEX bool     `json:"trust_attached_vex" doc:"What VEX documents say that are attached to images counts: whoever may push to a repository can say which vulnerabilities of its images do not matter."`
 }
 
 // RegistryDetails is all that is known about a connection. It holds no secret.
@@ -139,24 +140,25 @@ type Skipped struct {
 // RegistryChange changes the settings that it has. Secrets are sealed on
 // arrival, and never shown again.
 type RegistryChange struct {
-	CA              *string   `json:"ca,omitempty" maxLength:"65536"`
-	TLSSkipVerify   *bool     `json:"tls_skip_verify,omitempty"`
-	Proxy           *string   `json:"proxy,omitempty" maxLength:"512" doc:"URL of a forward proxy, with user:password@ if it wants one; empty removes it."`
-	TokenHosts      *[]string `json:"token_hosts,omitempty" maxItems:"20"`
-	Include         *[]string `json:"include,omitempty" maxItems:"100"`
-	Exclude         *[]string `json:"exclude,omitempty" maxItems:"100"`
-	IncludeTags     *[]string `json:"include_tags,omitempty" maxItems:"100"`
-	ExcludeTags     *[]string `json:"exclude_tags,omitempty" maxItems:"100"`
-	Repositories    *[]string `json:"repositories,omitempty" maxItems:"1000"`
-	RequestBudget   *int      `json:"request_budget,omitempty" minimum:"0" maximum:"1000000"`
-	SyncAt          *string   `json:"sync_at,omitempty" maxLength:"5"`
-	SWRAPI          *string   `json:"swr_api,omitempty" maxLength:"256"`
-	SWRProjectID    *string   `json:"swr_project_id,omitempty" maxLength:"64"`
-	SWRInstanceID   *string   `json:"swr_instance_id,omitempty" maxLength:"128"`
-	SWRInstanceName *string   `json:"swr_instance_name,omitempty" maxLength:"128"`
-	SWRAccessKey    *string   `json:"swr_access_key,omitempty" maxLength:"128"`
-	SWRSecretKey    *string   `json:"swr_secret_key,omitempty" maxLength:"128" doc:"Empty removes it."`
-	ArtifactoryWay  *string   `json:"artifactory_way,omitempty" enum:",repository-path,sub-domain,port"`
+	CA               *string   `json:"ca,omitempty" maxLength:"65536"`
+	TLSSkipVerify    *bool     `json:"tls_skip_verify,omitempty"`
+	Proxy            *string   `json:"proxy,omitempty" maxLength:"512" doc:"URL of a forward proxy, with user:password@ if it wants one; empty removes it."`
+	TokenHosts       *[]string `json:"token_hosts,omitempty" maxItems:"20"`
+	Include          *[]string `json:"include,omitempty" maxItems:"100"`
+	Exclude          *[]string `json:"exclude,omitempty" maxItems:"100"`
+	IncludeTags      *[]string `json:"include_tags,omitempty" maxItems:"100"`
+	ExcludeTags      *[]string `json:"exclude_tags,omitempty" maxItems:"100"`
+	Repositories     *[]string `json:"repositories,omitempty" maxItems:"1000"`
+	RequestBudget    *int      `json:"request_budget,omitempty" minimum:"0" maximum:"1000000"`
+	SyncAt           *string   `json:"sync_at,omitempty" maxLength:"5"`
+	SWRAPI           *string   `json:"swr_api,omitempty" maxLength:"256"`
+	SWRProjectID     *string   `json:"swr_project_id,omitempty" maxLength:"64"`
+	SWRInstanceID    *string   `json:"swr_instance_id,omitempty" maxLength:"128"`
+	SWRInstanceName  *string   `json:"swr_instance_name,omitempty" maxLength:"128"`
+	SWRAccessKey     *string   `json:"swr_access_key,omitempty" maxLength:"128"`
+	SWRSecretKey     *string   `json:"swr_secret_key,omitempty" maxLength:"128" doc:"Empty removes it."`
+	ArtifactoryWay   *string   `json:"artifactory_way,omitempty" enum:",repository-path,sub-domain,port"`
+	TrustAttachedVEX *bool     `json:"trust_attached_vex,omitempty" doc:"false also removes what such documents have made."`
 }
 
 func (c RegistryChange) change() inventory.RegistryChange {
@@ -165,7 +167,7 @@ func (c RegistryChange) change() inventory.RegistryChange {
 		Include: c.Include, Exclude: c.Exclude, IncludeTags: c.IncludeTags, ExcludeTags: c.ExcludeTags,
 		Repositories: c.Repositories, RequestBudget: c.RequestBudget, SyncAt: c.SyncAt,
 		SWRAPI: c.SWRAPI, SWRProjectID: c.SWRProjectID, SWRInstanceID: c.SWRInstanceID, SWRInstanceName: c.SWRInstanceName,
-		SWRAccessKey: c.SWRAccessKey, SWRSecretKey: c.SWRSecretKey, ArtifactoryWay: c.ArtifactoryWay,
+		SWRAccessKey: c.SWRAccessKey, SWRSecretKey: c.SWRSecretKey, ArtifactoryWay: c.ArtifactoryWay, TrustAttachedVEX: c.TrustAttachedVEX,
 	}}
 }
 
@@ -183,7 +185,7 @@ func wireRegistry(r tidewaiter.Registry) Registry {
 			Include: texts(s.Include), Exclude: texts(s.Exclude), IncludeTags: texts(s.IncludeTags), ExcludeTags: texts(s.ExcludeTags),
 			Repositories: texts(s.Repositories), RequestBudget: s.RequestBudget, SyncAt: s.SyncAt,
 			SWRAPI: s.SWRAPI, SWRProjectID: s.SWRProjectID, SWRInstanceID: s.SWRInstanceID, SWRInstanceName: s.SWRInstanceName,
-			SWRAccessKey: s.SWRAccessKey, ArtifactoryWay: s.ArtifactoryWay,
+			SWRAccessKey: s.SWRAccessKey, ArtifactoryWay: s.ArtifactoryWay, TrustAttachedVEX: s.TrustAttachedVEX,
 		},
 	}
 }
@@ -279,8 +281,24 @@ func (s *server) updateRegistry(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	trust := in.Body.TrustAttachedVEX
+	if trust != nil {
+		// Who may not say which vulnerabilities count may not have others say it.
+		of, err := s.extent(ctx, attachedPermission("operate"), in.ProjectID)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.inventory.Registry(ctx, of, in.ID); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := s.inventory.UpdateRegistry(ctx, e, in.ID, in.Body.change()); err != nil {
 		return nil, err
+	}
+	if trust != nil && !*trust {
+		if err := s.findings.DetachVEX(ctx, in.ID); err != nil {
+			return nil, err
+		}
 	}
 	return s.details(ctx, e, in.ID)
 }

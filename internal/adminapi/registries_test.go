@@ -67,7 +67,7 @@ func TestRegistrySettings(t *testing.T) {
 		"settings": object{
 			"ca": "", "tls_skip_verify": false, "token_hosts": []any{}, "include": []any{}, "exclude": []any{}, "include_tags": []any{},
 			"exclude_tags": []any{}, "repositories": []any{}, "request_budget": 0., "sync_at": "", "swr_api": "", "swr_project_id": "",
-			"swr_instance_id": "", "swr_instance_name": "", "swr_access_key": "", "artifactory_way": "",
+			"swr_instance_id": "", "swr_instance_name": "", "swr_access_key": "", "artifactory_way": "", "trust_attached_vex": false,
 		},
 		"secrets": []any{object{"name": "password", "current": true}}, "skipped": []any{},
 		"check": object{
@@ -90,6 +90,7 @@ func TestRegistrySettings(t *testing.T) {
 		"include": []string{"team/**"}, "exclude": []string{"team/old"}, "include_tags": []string{"v*"}, "exclude_tags": []string{"*-dev"},
 		"repositories": []string{"team/app"}, "request_budget": 1000, "sync_at": "04:30", "swr_api": "swr-api.example.com", "swr_project_id": "p",
 		"swr_instance_id": "i", "swr_instance_name": "the instance", "swr_access_key": "AK", "swr_secret_key": planted, "artifactory_way": "port",
+		"trust_attached_vex": true,
 	}
 	a = h.ask(200, "PATCH", path, change)
 	wantSettings := object{"ca": ""}

@@ -16,6 +16,11 @@ func vexPermission(verb string) permission {
 	return permission{action: "hss:imageVuls:" + verb, whole: true}
 }
 
+// attachedPermission is vexPermission for the images of one registry.
+func attachedPermission(verb string) permission {
+	return permission{action: "hss:imageVuls:" + verb}
+}
+
 func (s *server) registerVEXDocuments() {
 	gateway.Register(s.api, inProject("ListVEXDocuments", http.MethodGet, "/vex-documents", vexPermission("list"),
 		"List the VEX documents whose statements are exceptions"), s.listVEXDocuments)
@@ -25,6 +30,8 @@ func (s *server) registerVEXDocuments() {
 	gateway.Register(s.api, apply, s.applyVEXDocument)
 	gateway.Register(s.api, inProject("RemoveVEXDocument", http.MethodDelete, "/vex-documents", vexPermission("operate"),
 		"Remove the exceptions of a VEX document"), s.removeVEXDocument)
+	gateway.Register(s.api, inProject("ListAttachedVEXDocuments", http.MethodGet, "/registries/{id}/attached-vex", attachedPermission("list"),
+		"List the VEX documents that are attached to the images of a registry"), s.listAttachedVEX)
 }
 
 // OfEnterpriseProject narrows what a request is about to the images of one
@@ -121,4 +128,42 @@ func (s *server) removeVEXDocument(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return nil, s.findings.RemoveVEX(ctx, e, in.ID)
+}
+
+// AttachedVEXDocument is a document that is attached to an image, on the wire.
+type AttachedVEXDocument struct {
+	Image      string `json:"image" doc:"Digest of the image, or of the index."`
+	Document   string `json:"document" doc:"Digest of the document."`
+	MediaType  string `json:"media_type"`
+	ID         string `json:"id,omitempty" doc:"Which the document gives itself."`
+	Author     string `json:"author,omitempty" doc:"As the document says; signatures are not checked."`
+	Statements int    `json:"statements" doc:"About this image that count, of all documents attached to it."`
+	Exceptions int    `json:"exceptions" doc:"That were made of those that say not_affected or fixed."`
+	Problem    string `json:"problem,omitempty" doc:"Why nothing of it counts."`
+	Seen       string `json:"seen"`
+}
+
+func (s *server) listAttachedVEX(ctx context.Context, in *struct {
+	RegistryByID
+	Offset int `query:"offset" minimum:"0" maximum:"2000000" default:"0"`
+	Limit  int `query:"limit" minimum:"1" maximum:"200" default:"100"`
+}) (*listOutput[AttachedVEXDocument], error) {
+	e, err := s.extent(ctx, attachedPermission("list"), in.ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.inventory.Registry(ctx, e, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.findings.AttachedVEX(ctx, r.ID, store.Page{Offset: in.Offset, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	return list(found, func(a tidewaiter.AttachedVEX) AttachedVEXDocument {
+		return AttachedVEXDocument{
+			Image: string(a.Image), Document: string(a.Document), MediaType: a.MediaType, ID: a.ID, Author: a.Author,
+			Statements: a.Statements, Exceptions: a.Exceptions, Problem: a.Problem, Seen: wireTime(a.Seen),
+		}
+	}), nil
 }

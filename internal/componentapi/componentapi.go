@@ -53,6 +53,8 @@ type Scans interface {
 	Layer(ctx context.Context, l tidewaiter.Lease, r protocol.LayerReport, facts []byte) error
 	// Image takes in what an image is.
 	Image(ctx context.Context, l tidewaiter.Lease, r protocol.ImageReport) error
+	// Attached takes in which documents are attached to an image.
+	Attached(ctx context.Context, l tidewaiter.Lease, r protocol.AttachedReport) error
 	// Finish takes in the outcome of a scan.
 	Finish(ctx context.Context, w tidewaiter.Work, l tidewaiter.Lease, r protocol.FinishRequest) error
 }
@@ -97,6 +99,7 @@ func New(o Options) http.Handler {
 	post(work+protocol.PathLayers, signed(a, a.layers))
 	post(work+protocol.PathLayer, a.layer)
 	post(work+protocol.PathImage, signed(a, a.image))
+	post(work+protocol.PathAttached, signed(a, a.attached))
 	return mux
 }
 

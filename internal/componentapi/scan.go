@@ -22,6 +22,10 @@ func (a *api) image(r request[protocol.ImageReport]) (any, error) {
 	return nil, lost(a.Scans.Image(r.context, r.lease(r.body.Attempt), r.body))
 }
 
+func (a *api) attached(r request[protocol.AttachedReport]) (any, error) {
+	return nil, lost(a.Scans.Attached(r.context, r.lease(r.body.Attempt), r.body))
+}
+
 // layer takes in the facts of a layer, whose body is not JSON. A body that
 // breaks off has another digest than its signature says: nothing of it is kept.
 func (a *api) layer(w http.ResponseWriter, r *http.Request) {

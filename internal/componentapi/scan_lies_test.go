@@ -33,7 +33,7 @@ func (p *port) rest(registry, cluster string) []string {
 		"layer_facts": "layer_number IN (SELECT number FROM layers WHERE cluster_id <> 'CLUSTER')",
 		"layer_files": "layer_number IN (SELECT number FROM layers WHERE cluster_id <> 'CLUSTER')",
 		"scan_tasks":  "project_id <> 'a'", "scan_task_images": "task_id IN (SELECT id FROM scan_tasks WHERE project_id <> 'a')", "scan_totals": "project_id <> 'a'",
-		"software_counts": "project_id <> 'a'",
+		"software_counts": "project_id <> 'a'", "exceptions": "project_id <> 'a'", "attached_vex": "manifest_id NOT IN (SELECT id FROM manifests WHERE registry_number = MINE)",
 	} {
 		where = strings.NewReplacer("MINE", "(SELECT number FROM registries WHERE id = '"+registry+"')", "CLUSTER", cluster).Replace(where)
 		for _, row := range p.rows(db, "SELECT * FROM "+table+" WHERE "+where) {
@@ -122,6 +122,7 @@ func TestLies(t *testing.T) {
 			refused(what+", layers", c.about(c.Work, protocol.PathLayers, protocol.LayersRequest{Attempt: c.Attempt, Extractors: extractors, Limits: "default", Layers: []protocol.Layer{layer("base")}}), 409, protocol.ErrLeaseLost)
 			refused(what+", facts", c.send(c.Work, report(c.Work, "base"), good), 409, protocol.ErrLeaseLost)
 			refused(what+", image", c.about(c.Work, protocol.PathImage, image(c.Work, "mine amd64", "base")), 409, protocol.ErrLeaseLost)
+			refused(what+", attached documents", c.about(c.Work, protocol.PathAttached, attached(c.Work, "mine amd64", "vex")), 409, protocol.ErrLeaseLost)
 			refused(what+", end", c.about(c.Work, protocol.PathFinish, done(c.Work)), 409, protocol.ErrLeaseLost)
 			refused(what+", heartbeat", c.about(c.Work, protocol.PathHeartbeat, protocol.HeartbeatRequest{Attempt: c.Attempt}), 409, protocol.ErrLeaseLost)
 		}
@@ -130,6 +131,9 @@ func TestLies(t *testing.T) {
 		refused("facts", liar.send(w, report(w, "base"), good), 204, "")
 		for _, name := range []string{"theirs", "theirs too", "away", "ours", "mine too", "mine", "nobody's"} {
 			refused("the image "+name, liar.about(w, protocol.PathImage, image(w, name, "base")), 400, "")
+			if name != "mine" { // the index, to which something may be attached
+				refused("attached to "+name, liar.about(w, protocol.PathAttached, attached(w, name, "vex")), 400, "")
+			}
 			failed := image(w, name)
 			failed.Failure = &protocol.ScanFailure{Code: tidewaiter.FailNotFound, Message: "it is gone"}
 			refused("a failure of the image "+name, liar.about(w, protocol.PathImage, failed), 400, "")

@@ -18,11 +18,13 @@ import (
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/componentapi"
 	"github.com/tidewaiter/tidewaiter/internal/extract/codec"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/protocol"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/seal"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 )
@@ -34,8 +36,9 @@ const extractors = "set-1"
 // all of them have in common.
 type port struct {
 	*world
-	scans *scan.Service
-	url   string // of the database
+	scans    *scan.Service
+	findings *findings.Service
+	url      string // of the database
 }
 
 // each runs a test on both databases.
@@ -52,7 +55,10 @@ func newPort(t testing.TB, url string) *port {
 	log := slog.New(slog.NewTextHandler(p.log, nil))
 	p.inventory = &memory{db: db}
 	p.fleet = fleet.New(fleet.Options{Store: db, Logger: log})
-	p.scans = scan.New(scan.Options{Store: db, Wake: p.fleet.Wake, Logger: log, Extractors: extractors})
+	sets := snapshots.New(snapshots.Options{Store: db, Folder: t.TempDir(), Logger: log})
+	t.Cleanup(func() { p.ok(sets.Close()) })
+	p.findings = findings.New(findings.Options{Store: db, Sets: sets, Logger: log})
+	p.scans = scan.New(scan.Options{Store: db, Findings: p.findings, Wake: p.fleet.Wake, Logger: log, Extractors: extractors})
 	g, err := gateway.New(gateway.Options{Logger: log})
 	p.ok(err)
 	p.server = httptest.NewServer(g.Wrap(componentapi.New(componentapi.Options{Fleet: p.fleet, Inventory: p.inventory, Scans: p.scans})))

@@ -28,6 +28,9 @@ type AppliedVEX struct {
 // before: by its id. They hold for the images of an extent, until a time if one
 // is given. Errors: Invalid, TooLarge.
 func (s *Service) ApplyVEX(ctx context.Context, e tidewaiter.Extent, d vex.Document, expires time.Time) (AppliedVEX, error) {
+	if strings.HasPrefix(d.ID, store.AttachedSource) {
+		return AppliedVEX{}, tidewaiter.InvalidField("id", "of the document begins with %s, which is for documents attached to images; give it another id", store.AttachedSource)
+	}
 	now := s.now()
 	if !expires.IsZero() && !expires.After(now) {
 		return AppliedVEX{}, tidewaiter.InvalidField("expires", "it is over; give a time to come")

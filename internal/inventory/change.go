@@ -45,6 +45,7 @@ type SettingsChange struct {
 	SWRAccessKey             *string
 	ArtifactoryWay           *string
 	Proxy, SWRSecretKey      *string
+	TrustAttachedVEX         *bool
 }
 
 // set replaces a value unless nothing is given.
@@ -84,6 +85,7 @@ func (c SettingsChange) apply(s *tidewaiter.RegistrySettings) {
 	set(&s.SWRInstanceName, c.SWRInstanceName)
 	set(&s.SWRAccessKey, c.SWRAccessKey)
 	set(&s.ArtifactoryWay, c.ArtifactoryWay)
+	set(&s.TrustAttachedVEX, c.TrustAttachedVEX)
 }
 
 // sameReach tells whether two versions of a registry are reached alike, so
@@ -96,10 +98,11 @@ func sameReach(a, b tidewaiter.Registry) bool {
 	return reflect.DeepEqual(reach(a.Settings), reach(b.Settings))
 }
 
-// reach returns the settings less those that say what to list, how fast and when.
+// reach returns the settings less those that say what to list, how fast and
+// when, and whom to believe.
 func reach(s tidewaiter.RegistrySettings) tidewaiter.RegistrySettings {
 	s.Include, s.Exclude, s.IncludeTags, s.ExcludeTags = nil, nil, nil, nil
-	s.RequestBudget, s.SyncAt, s.SWRInstanceName = 0, "", ""
+	s.RequestBudget, s.SyncAt, s.SWRInstanceName, s.TrustAttachedVEX = 0, "", "", false
 	// An empty list and none are the same.
 	s.TokenHosts = append([]string(nil), s.TokenHosts...)
 	s.Repositories = append([]string(nil), s.Repositories...)

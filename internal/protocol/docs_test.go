@@ -35,7 +35,7 @@ func TestDocsShowEveryMessage(t *testing.T) {
 		"UnknownRequest": &protocol.UnknownRequest{}, "UnknownResponse": &protocol.UnknownResponse{},
 		"RepositoryReport": &protocol.RepositoryReport{}, "FinishRequest": &protocol.FinishRequest{},
 		"LayersRequest": &protocol.LayersRequest{}, "LayersResponse": &protocol.LayersResponse{},
-		"LayerReport": &protocol.LayerReport{}, "ImageReport": &protocol.ImageReport{},
+		"LayerReport": &protocol.LayerReport{}, "ImageReport": &protocol.ImageReport{}, "AttachedReport": &protocol.AttachedReport{},
 	}
 	shown := make(map[string]bool)
 	for _, block := range regexp.MustCompile("(?s)```json (\\w+)\n(.*?)```").FindAllStringSubmatch(readDocs(t), -1) {

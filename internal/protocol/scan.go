@@ -11,9 +11,10 @@ import (
 
 // The paths of a scan, after /work/{id}.
 const (
-	PathLayers = "/layers" // LayersRequest, LayersResponse
-	PathLayer  = "/layer"  // LayerReport and the facts, 204
-	PathImage  = "/image"  // ImageReport, 204
+	PathLayers   = "/layers"   // LayersRequest, LayersResponse
+	PathLayer    = "/layer"    // LayerReport and the facts, 204
+	PathImage    = "/image"    // ImageReport, 204
+	PathAttached = "/attached" // AttachedReport, 204
 )
 
 // Limits of what a component sends of a scan.
@@ -21,6 +22,10 @@ const (
 	MaxFacts  = 64 << 20 // bytes of the body of PathLayer
 	MaxLayers = 1_000    // of an image
 	MaxSteps  = 4_096    // of the history of an image
+
+	MaxAttached      = 20      // documents of one image
+	MaxAttachedBytes = 1 << 20 // of one document
+	MaxAttachedTotal = 4 << 20 // of all documents of one image
 )
 
 // ContentFacts is the Content-Type of PathLayer: a LayerReport as JSON on one
@@ -33,6 +38,9 @@ type Scan struct {
 	Repository string            `json:"repository"`
 	Digest     tidewaiter.Digest `json:"digest"`
 	Limits     ScanLimits        `json:"limits,omitzero"`
+	// AttachedVEX says that VEX documents are wanted that are attached to the
+	// images: an AttachedReport for each digest.
+	AttachedVEX bool `json:"attached_vex,omitempty"`
 }
 
 // ScanLimits bound what a scan may cost; 0 is the component's own default.
@@ -121,6 +129,24 @@ type ImageReport struct {
 	Config     ImageConfig       `json:"config,omitzero"`
 	Layers     []Layer           `json:"layers,omitempty"` // the lowest first
 	Failure    *ScanFailure      `json:"failure,omitempty"`
+}
+
+// AttachedReport says which documents are attached to an image or an index
+// that may say something about vulnerabilities. All that was reported before of
+// the same image is gone. The same report may come more than once.
+type AttachedReport struct {
+	Attempt   int                `json:"attempt"`
+	Digest    tidewaiter.Digest  `json:"digest"`              // of the image or the index
+	Problem   string             `json:"problem,omitempty"`   // why it is not known what is attached; then what was reported before stays
+	Documents []AttachedDocument `json:"documents,omitempty"` // up to MaxAttached
+}
+
+// AttachedDocument is one of them, as it is, or why it could not be read.
+type AttachedDocument struct {
+	Digest    tidewaiter.Digest `json:"digest"` // of its blob
+	MediaType string            `json:"media_type"`
+	Content   []byte            `json:"content,omitempty"` // up to MaxAttachedBytes
+	Problem   string            `json:"problem,omitempty"` // up to MaxMessage characters
 }
 
 // ScanFailure is why an image could not be looked into, or not to its end.

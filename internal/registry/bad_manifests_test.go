@@ -19,12 +19,15 @@ type store struct {
 	manifests map[string]stored // by tag or digest
 	blobs     map[string][]byte
 	served    map[string]int
+	referrers map[string]string // answers of that API, by digest
+	pages     []string          // of any such answer, if there are some
+	failing   int               // status of any such answer, or 0
 }
 
 type stored struct{ mediaType, body string }
 
 func newStore(t *testing.T) (*store, *registry.Client) {
-	s := &store{manifests: map[string]stored{}, blobs: map[string][]byte{}, served: map[string]int{}}
+	s := &store{manifests: map[string]stored{}, blobs: map[string][]byte{}, served: map[string]int{}, referrers: map[string]string{}}
 	b := newBad(t, false, func(w http.ResponseWriter, r *http.Request) {
 		kind, ref, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/team/app/"), "/")
 		s.served[ref]++
@@ -32,6 +35,16 @@ func newStore(t *testing.T) (*store, *registry.Client) {
 			w.Header().Set("Content-Type", m.mediaType)
 			w.Header().Set("Content-Length", strconv.Itoa(len(m.body)))
 			fmt.Fprint(w, m.body)
+		} else if kind == "referrers" && s.failing > 0 {
+			w.WriteHeader(s.failing)
+		} else if kind == "referrers" && len(s.pages) > 0 {
+			page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+			if page+1 < len(s.pages) {
+				w.Header().Set("Link", fmt.Sprintf(`<%s?page=%d>; rel="next"`, r.URL.Path, page+1))
+			}
+			fmt.Fprint(w, s.pages[page])
+		} else if list, ok := s.referrers[ref]; ok && kind == "referrers" {
+			fmt.Fprint(w, list)
 		} else if blob, ok := s.blobs[ref]; ok && kind == "blobs" {
 			_, _ = w.Write(blob)
 		} else {

@@ -43,6 +43,7 @@ type Document struct {
 	Config    tidewaiter.Descriptor
 	Layers    []tidewaiter.Descriptor
 	Manifests []tidewaiter.Descriptor // of an index
+	Subject   tidewaiter.Digest       // the manifest that this one says something about, or ""
 }
 
 // rawDescriptor, rawDocument: as on the wire.
@@ -132,6 +133,13 @@ func classifyIndex(raw rawDocument) (Document, error) {
 func classifyManifest(raw rawDocument) (Document, error) {
 	d := Document{Kind: KindImage}
 	var err error
+	if raw.Subject != nil {
+		subject, err := raw.Subject.descriptor()
+		if err != nil {
+			return Document{}, err
+		}
+		d.Subject = subject.Digest
+	}
 	if raw.Layers != nil {
 		if d.Layers, err = descriptors(*raw.Layers); err != nil {
 			return Document{}, err
@@ -227,7 +235,7 @@ func (r rawDescriptor) descriptor() (tidewaiter.Descriptor, error) {
 	if r.Size < 0 {
 		return tidewaiter.Descriptor{}, failure(tidewaiter.Invalid, ReasonAnswer, "a manifest names a size below zero")
 	}
-	d := tidewaiter.Descriptor{MediaType: r.MediaType, Digest: digest, Size: r.Size, URLs: r.URLs, Annotations: r.Annotations}
+	d := tidewaiter.Descriptor{MediaType: r.MediaType, ArtifactType: r.ArtifactType, Digest: digest, Size: r.Size, URLs: r.URLs, Annotations: r.Annotations}
 	if r.Platform != nil {
 		d.Platform = &tidewaiter.Platform{
 			OS: r.Platform.OS, Architecture: r.Platform.Architecture, Variant: r.Platform.Variant, OSVersion: r.Platform.OSVersion,

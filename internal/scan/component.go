@@ -84,8 +84,15 @@ func (s *Service) Describe(ctx context.Context, w tidewaiter.Work) (registryID s
 		if err != nil {
 			return err
 		}
+		r, err := tx.Registry(ctx, m.RegistryID)
+		if err != nil {
+			return err
+		}
 		registryID = m.RegistryID
-		p = protocol.Scan{Repository: repository, Digest: m.Digest, Limits: protocol.ScanLimits(cluster.Limits)}
+		p = protocol.Scan{
+			Repository: repository, Digest: m.Digest, Limits: protocol.ScanLimits(cluster.Limits),
+			AttachedVEX: r.Settings.TrustAttachedVEX && s.findings != nil,
+		}
 		return tx.BeginScan(ctx, id)
 	})
 	if err == nil && gone {

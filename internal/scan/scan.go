@@ -62,6 +62,9 @@ type Findings interface {
 	ReleaseOf(tidewaiter.System) string
 	// MatchPackages finds out about versions of packages, by their ids.
 	MatchPackages(ctx context.Context, ids []int64) error
+	// AttachVEX takes what is attached to an image in the place of what was, in a
+	// transaction in which still runs first.
+	AttachVEX(ctx context.Context, r tidewaiter.Registry, m tidewaiter.Manifest, contents []tidewaiter.AttachedContent, still func(*store.DB) error) error
 }
 
 // Service scans images. Its methods may be called by several goroutines and by

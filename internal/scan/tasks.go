@@ -181,7 +181,7 @@ func (x *expansion) add(i store.ScanImage) {
 	case i.WorkID != "":
 		x.joined = append(x.joined, i.WorkID)
 	case x.queued[i.ManifestID] != "":
-	case i.Status == tidewaiter.ScanSucceeded && i.Extractors == x.service.extractors:
+	case i.Status == tidewaiter.ScanSucceeded && i.Extractors == x.service.extractors && !i.AsksAlways:
 		x.fresh = append(x.fresh, i.ManifestID)
 		item.Outcome = &tidewaiter.ScanOutcome{Extractors: i.Extractors}
 	default:

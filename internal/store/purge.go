@@ -129,6 +129,9 @@ func (db *DB) purgeManifests(ctx context.Context, before int64, limit int) (int,
 			return err
 		}
 		remove := func() error {
+			if err := db.dropAttachedExceptions(ctx, "manifest_id IN (?)", bun.List(chunk)); err != nil {
+				return err
+			}
 			var part []int64
 			err := db.write.NewRaw("DELETE FROM manifest_children WHERE parent_id IN (?) RETURNING child_id", bun.List(chunk)).Scan(ctx, &part)
 			if err != nil {

@@ -49,22 +49,23 @@ type registryRow struct {
 }
 
 type settingsDocument struct {
-	CA              string   `json:"ca,omitempty"`
-	SkipTLSVerify   bool     `json:"skip_tls_verify,omitempty"`
-	TokenHosts      []string `json:"token_hosts,omitempty"`
-	Include         []string `json:"include,omitempty"`
-	Exclude         []string `json:"exclude,omitempty"`
-	IncludeTags     []string `json:"include_tags,omitempty"`
-	ExcludeTags     []string `json:"exclude_tags,omitempty"`
-	Repositories    []string `json:"repositories,omitempty"`
-	RequestBudget   int      `json:"request_budget,omitempty"`
-	SyncAt          string   `json:"sync_at,omitempty"`
-	SWRAPI          string   `json:"swr_api,omitempty"`
-	SWRProjectID    string   `json:"swr_project_id,omitempty"`
-	SWRInstanceID   string   `json:"swr_instance_id,omitempty"`
-	SWRInstanceName string   `json:"swr_instance_name,omitempty"`
-	SWRAccessKey    string   `json:"swr_access_key,omitempty"`
-	ArtifactoryWay  string   `json:"artifactory_way,omitempty"`
+	CA               string   `json:"ca,omitempty"`
+	SkipTLSVerify    bool     `json:"skip_tls_verify,omitempty"`
+	TokenHosts       []string `json:"token_hosts,omitempty"`
+	Include          []string `json:"include,omitempty"`
+	Exclude          []string `json:"exclude,omitempty"`
+	IncludeTags      []string `json:"include_tags,omitempty"`
+	ExcludeTags      []string `json:"exclude_tags,omitempty"`
+	Repositories     []string `json:"repositories,omitempty"`
+	RequestBudget    int      `json:"request_budget,omitempty"`
+	SyncAt           string   `json:"sync_at,omitempty"`
+	SWRAPI           string   `json:"swr_api,omitempty"`
+	SWRProjectID     string   `json:"swr_project_id,omitempty"`
+	SWRInstanceID    string   `json:"swr_instance_id,omitempty"`
+	SWRInstanceName  string   `json:"swr_instance_name,omitempty"`
+	SWRAccessKey     string   `json:"swr_access_key,omitempty"`
+	ArtifactoryWay   string   `json:"artifactory_way,omitempty"`
+	TrustAttachedVEX bool     `json:"trust_attached_vex,omitempty"`
 }
 
 func decodeSettings(registryID, text string) (tidewaiter.RegistrySettings, error) {
@@ -278,6 +279,9 @@ func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 		if err := tx.uncountVulnerabilities(ctx, number, "registry_number = ?", number); err != nil {
 			return err
 		}
+		if err := tx.dropAttachedExceptions(ctx, "manifest_id IN (SELECT id FROM manifests WHERE registry_number = ?)", number); err != nil {
+			return err
+		}
 		// Table by table, which is several times faster than row by row, as the
 		// references would have it.
 		for _, query := range []string{
@@ -293,6 +297,7 @@ func (db *DB) DeleteRegistry(ctx context.Context, id string) error {
 			"DELETE FROM skipped_tags WHERE repository_id IN (SELECT id FROM repositories WHERE registry_number = ?)",
 			"DELETE FROM repositories WHERE registry_number = ?",
 			"DELETE FROM manifest_children WHERE parent_id IN (SELECT id FROM manifests WHERE registry_number = ?)",
+			"DELETE FROM attached_vex WHERE manifest_id IN (SELECT id FROM manifests WHERE registry_number = ?)",
 			"DELETE FROM manifests WHERE registry_number = ?",
 			"DELETE FROM registries WHERE number = ?",
 		} {

@@ -25,6 +25,9 @@ type ScanImage struct {
 	Status     string // how the last scan ended: success, failed, or ""
 	Extractors string // of the last scan
 	WorkID     string // that is queued or under way, or ""
+	// AsksAlways says that its registry is asked at each scan: what is attached to
+	// images may be otherwise each time.
+	AsksAlways bool
 }
 
 // Selection says which images are wanted: those of the ids, else those that
@@ -137,12 +140,17 @@ func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, e
 	if err != nil {
 		return nil, err
 	}
+	asked, err := db.trustAttachedVEX(ctx, slices.Compact(registries))
+	if err != nil {
+		return nil, err
+	}
 	list := make([]ScanImage, 0, len(images))
 	for _, i := range images {
 		s, there := known[i.ManifestID]
 		if !there {
 			continue
 		}
+		i.AsksAlways = asked[i.RegistryID]
 		i.Status, i.Extractors = s.Status, s.Extractors
 		if open[s.WorkID] {
 			i.WorkID = s.WorkID
@@ -150,6 +158,23 @@ func (db *DB) LockScans(ctx context.Context, images []ScanImage) ([]ScanImage, e
 		list = append(list, i)
 	}
 	return list, nil
+}
+
+// trustAttachedVEX tells which registries have the setting of that name.
+func (db *DB) trustAttachedVEX(ctx context.Context, ids []string) (map[string]bool, error) {
+	var rows []struct{ ID, Settings string }
+	if err := db.write.NewRaw("SELECT id, settings FROM registries WHERE id IN (?)", bun.List(ids)).Scan(ctx, &rows); err != nil {
+		return nil, notFound(err, "registries")
+	}
+	trust := make(map[string]bool, len(rows))
+	for _, r := range rows {
+		settings, err := decodeSettings(r.ID, r.Settings)
+		if err != nil {
+			return nil, err
+		}
+		trust[r.ID] = settings.TrustAttachedVEX
+	}
+	return trust, nil
 }
 
 // openWorks tells which work of scans is queued or under way.

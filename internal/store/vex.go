@@ -40,7 +40,12 @@ type ExceptionSource struct {
 	Expires         time.Time // or zero
 }
 
-// ExceptionSources returns the documents of an extent, by name.
+// AttachedSource is what the sources of exceptions begin with that come from
+// documents attached to images.
+const AttachedSource = "attached:"
+
+// ExceptionSources returns the documents of an extent, by name, less those that
+// are attached to images.
 func (db *DB) ExceptionSources(ctx context.Context, e tidewaiter.Extent) ([]ExceptionSource, error) {
 	var rows []struct {
 		Source, Author              string
@@ -49,7 +54,7 @@ func (db *DB) ExceptionSources(ctx context.Context, e tidewaiter.Extent) ([]Exce
 	}
 	q := db.read.NewSelect().TableExpr("exceptions").
 		ColumnExpr("source, MAX(author) AS author, COUNT(*) AS exceptions, COUNT(DISTINCT vulnerability) AS vulnerabilities, MAX(created) AS created, MAX(expires) AS expires").
-		Where("source <> ''").GroupExpr("source").OrderExpr("source")
+		Where("source <> '' AND source NOT LIKE ?", AttachedSource+"%").GroupExpr("source").OrderExpr("source")
 	if err := inExceptions(q, e).Scan(ctx, &rows); err != nil {
 		return nil, notFound(err, "documents")
 	}

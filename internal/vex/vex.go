@@ -36,6 +36,7 @@ type Document struct {
 
 // Statement says what a vulnerability is to products.
 type Statement struct {
+	Document      string // the id of the one that it is from
 	Vulnerability string
 	Aliases       []string
 	Products      []Product
@@ -168,6 +169,7 @@ func (r *reader) add(at string, s Statement) error {
 	if err := checkText(at, strings.NewReplacer("\n", "", "\t", "").Replace(s.Remark)); err != nil {
 		return err
 	}
+	s.Document = r.ID
 	r.Statements = append(r.Statements, s)
 	return nil
 }

@@ -73,6 +73,9 @@ func TestRead(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
+			for i := range tt.want {
+				tt.want[i].Document = d.ID
+			}
 			if diff := cmp.Diff(tt.want, d.Statements); diff != "" {
 				t.Errorf("%s (-want +got)\n%s", name, diff)
 			}

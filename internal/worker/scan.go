@@ -47,6 +47,7 @@ type scanner struct {
 	repository string
 	limits     tidewaiter.ScanLimits
 	limitsName string
+	wantsVEX   bool // that is attached
 }
 
 // scan looks into an image, or into all images of an index.
@@ -63,7 +64,7 @@ func (j *job) scan(ctx context.Context, work protocol.Scan) *protocol.FinishRequ
 	j.progress.client.Store(client)
 	s := &scanner{
 		job: j, config: config, client: client, repository: work.Repository,
-		limits: tidewaiter.ScanLimits(work.Limits), limitsName: limitsName(work.Limits),
+		limits: tidewaiter.ScanLimits(work.Limits), limitsName: limitsName(work.Limits), wantsVEX: work.AttachedVEX,
 	}
 	limit := defaultImageTime
 	if n := s.limits.ImageSeconds; n > 0 {
@@ -104,6 +105,11 @@ func (s *scanner) run(ctx context.Context, digest tidewaiter.Digest) error {
 	}
 	if len(a.Images) == 0 {
 		return registry.Errorf(tidewaiter.Invalid, registry.ReasonAnswer, "it is no image: %s", a.Reason)
+	}
+	if s.wantsVEX { // before the results, so that they are never shown without
+		if err := s.attached(ctx, a); err != nil {
+			return err
+		}
 	}
 	s.progress.repositories.Store(int64(len(a.Images))) // the parts of this work
 	for _, child := range a.Images {

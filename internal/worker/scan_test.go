@@ -24,12 +24,14 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/extract"
 	extractors "github.com/tidewaiter/tidewaiter/internal/extract/all"
 	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
+	"github.com/tidewaiter/tidewaiter/internal/findings"
 	"github.com/tidewaiter/tidewaiter/internal/fleet"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/snapshots"
 	"github.com/tidewaiter/tidewaiter/internal/store"
 	"github.com/tidewaiter/tidewaiter/internal/store/storetest"
 	"github.com/tidewaiter/tidewaiter/internal/worker"
@@ -43,6 +45,8 @@ type harbour struct {
 	fleet     *fleet.Service
 	inventory *inventory.Service
 	scans     *scan.Service
+	sets      *snapshots.Service
+	findings  *findings.Service
 	url       string
 	cluster   tidewaiter.Cluster
 	hub       *hub
@@ -60,8 +64,11 @@ func newHarbour(t *testing.T) *harbour {
 	var err error
 	h.inventory, err = inventory.New(inventory.Options{Store: h.db, Wake: h.fleet.Wake, Logger: h.log})
 	check(t, err)
+	h.sets = snapshots.New(snapshots.Options{Store: h.db, Folder: t.TempDir(), Logger: h.log})
+	t.Cleanup(func() { check(t, h.sets.Close()) })
+	h.findings = findings.New(findings.Options{Store: h.db, Sets: h.sets, Logger: h.log})
 	h.scans = scan.New(scan.Options{
-		Store: h.db, Wake: h.fleet.Wake, Logger: h.log, Extractors: extract.Version(extractors.Extractors()), Interval: 50 * time.Millisecond,
+		Store: h.db, Findings: h.findings, Wake: h.fleet.Wake, Logger: h.log, Extractors: extract.Version(extractors.Extractors()), Interval: 50 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
