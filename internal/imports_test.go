@@ -126,6 +126,8 @@ var dependencies = []dependency{
 	{"golang.org/x/crypto", "argon2id for passwords", []string{"internal/identity"}},
 	{"golang.org/x/sync", "one look-up for many callers who ask the same (singleflight)",
 		[]string{"internal/identity", "internal/identity/keystone"}},
+	{"golang.org/x/term", "passwords that are typed without being shown", []string{"cmd/tidewaiter"}},
+	{"go.yaml.in/yaml/v3", "output as YAML: koanf's parser is made of it", []string{"cmd/tidewaiter"}},
 	{"golang.org/x/sys", "file locks and memory limits", []string{"internal/store", "internal/extract", "cmd/scan-component"}},
 	{"github.com/pandatix/go-cvss", "scores of CVSS vectors: that of 4.0 hangs on tables of the specification, and the module has no others with it",
 		[]string{"internal/advisory/osv"}},

@@ -20,19 +20,22 @@ func (p *program) named(use, short string, f func(ctx context.Context, c *adminC
 	return &cobra.Command{
 		Use:   use,
 		Short: short,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{fmt.Errorf("%s takes one argument, but got %d", cmd.CommandPath(), len(args))}
-			}
-			if args[0] == "" {
-				return &usageError{fmt.Errorf("%s got an empty argument", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args:  oneArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error { return f(ctx, c, cmd, args[0]) })
 		},
 	}
+}
+
+// oneArgument wants one argument that is not empty.
+func oneArgument(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{fmt.Errorf("%s takes one argument, but got %d", cmd.CommandPath(), len(args))}
+	}
+	if args[0] == "" {
+		return &usageError{fmt.Errorf("%s got an empty argument", cmd.CommandPath())}
+	}
+	return nil
 }
 
 // plain builds a command without arguments.

@@ -33,17 +33,15 @@ func (p *program) advisoriesCommand() *cobra.Command {
 // onAdvisories runs a command on the server that its flags name, or else on the
 // data folder.
 func (p *program) onAdvisories(cmd *cobra.Command, remote func(context.Context, *adminClient) error, local func(context.Context, *state) error) error {
-	server, err := p.serverOf(cmd)
+	c, err := p.serverOf(cmd)
 	if err != nil {
 		return err
 	}
-	if server == "" {
+	if c == nil {
 		return p.withState(cmd, local)
 	}
-	return p.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-		c.HTTP.Timeout = 0 // an import takes what it takes
-		return remote(ctx, c)
-	})
+	c.HTTP.Timeout = 0 // an import takes what it takes
+	return remote(cmd.Context(), c)
 }
 
 // withState runs f with the data folder that the command's flags name.

@@ -25,7 +25,12 @@ import (
 // adminClient speaks to the API under /tidewaiter/v1: of a server by its URL, with
 // signed requests, or of a data folder, by calling the same handlers in this
 // process.
-type adminClient struct{ *client.Client }
+type adminClient struct {
+	*client.Client
+
+	project   string // name or id of the project to work on, "" for the only one that there is
+	projectID string // its id, once it is known
+}
 
 // do sends a request with in as JSON, and decodes the answer into out; each may
 // be nil.
@@ -38,48 +43,75 @@ func (c *adminClient) do(ctx context.Context, method, path string, in, out any) 
 func addClientFlags(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
 	addStoreFlags(fs)
-	fs.String("server", "", "`URL` of a server to work on, in place of a data folder (default: TIDEWAITER_SERVER)")
+	fs.String("server", "", "`URL` of a server to work on, in place of a data folder (default: TIDEWAITER_SERVER, then the current context)")
+	fs.String("context", "", "`name` of the context to work on: see tidewaiter login (default: the current one)")
 	fs.String("credentials", "", "`file` with access_key and secret_key for --server, such as bootstrap.json (default: TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY)")
 	fs.String("ca", "", "PEM `file` with the authorities that the server's certificate may come from (default: the system's)")
-	fs.StringP("output", "o", "table", "`format` of the output: table or json")
+	fs.StringP("output", "o", "table", outputUsage)
 }
 
 // checkOutput refuses a format of output that there is not.
 func checkOutput(cmd *cobra.Command) error {
-	if format := cmd.Flags().Lookup("output").Value.String(); format != "table" && format != "json" {
-		return &usageError{fmt.Errorf("--output %q is not known; use table or json", format)}
+	switch format := cmd.Flags().Lookup("output").Value.String(); format {
+	case "table", "json", "yaml":
+		return nil
+	default:
+		return &usageError{fmt.Errorf("--output %q is not known; use table, json or yaml", format)}
 	}
-	return nil
 }
 
-// serverOf returns the URL of the server that the command's flags ask for, ""
-// for a data folder.
-func (p *program) serverOf(cmd *cobra.Command) (string, error) {
+// serverOf returns a client of the server that the command's flags ask for, nil
+// for a data folder. In falling order of weight that is --server, a data folder
+// that is named, --context, TIDEWAITER_SERVER, and the current context.
+func (p *program) serverOf(cmd *cobra.Command) (*adminClient, error) {
 	if err := checkOutput(cmd); err != nil {
-		return "", err
+		return nil, err
 	}
 	fs := cmd.Flags()
-	server := fs.Lookup("server").Value.String()
-	if local := fs.Changed("data") || fs.Changed("database") || fs.Changed("keys"); server == "" && !local {
-		return p.getenv("TIDEWAITER_SERVER"), nil
-	} else if server != "" && local {
-		return "", &usageError{errors.New("--server works on a server; leave --data, --database and --keys out")}
+	flag := func(name string) string { return fs.Lookup(name).Value.String() }
+	server, name := flag("server"), flag("context")
+	local := fs.Changed("data") || fs.Changed("database") || fs.Changed("keys")
+	switch {
+	case server != "" && local:
+		return nil, &usageError{errors.New("--server works on a server; leave --data, --database and --keys out")}
+	case name != "" && (server != "" || local):
+		return nil, &usageError{errors.New("--context names a server; leave --server, --data, --database and --keys out")}
+	case local:
+		return nil, nil
+	case server == "" && name == "":
+		server = p.getenv("TIDEWAITER_SERVER")
 	}
-	return server, nil
+	if server != "" {
+		return p.remoteClient(server, flag("credentials"), flag("ca"))
+	}
+	all, err := p.readContexts()
+	if err != nil {
+		return nil, err
+	}
+	name, saved, err := all.named(name)
+	if err != nil || saved == nil {
+		return nil, err
+	}
+	if flag("credentials") != "" || flag("ca") != "" {
+		return nil, &usageError{fmt.Errorf("--credentials and --ca go with --server; the context %q has its own", name)}
+	}
+	return p.clientOf(name, saved)
 }
 
 // withClient runs f with the client that the command's flags ask for.
 func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *adminClient) error) (err error) {
 	fs := cmd.Flags()
-	flag := func(name string) string { return fs.Lookup(name).Value.String() }
-	server, err := p.serverOf(cmd)
+	project := ""
+	if flag := fs.Lookup("project"); flag != nil {
+		project = flag.Value.String()
+	}
+	c, err := p.serverOf(cmd)
 	if err != nil {
 		return err
 	}
-	if server != "" {
-		c, err := p.remoteClient(server, flag("credentials"), flag("ca"))
-		if err != nil {
-			return err
+	if c != nil {
+		if project != "" {
+			c.project, c.projectID = project, ""
 		}
 		return f(cmd.Context(), c)
 	}
@@ -89,7 +121,7 @@ func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *adminC
 		return err
 	}
 	if _, err := os.Stat(config.Data); errors.Is(err, os.ErrNotExist) && config.Database == "" {
-		return wrongConfig("data", "there is no folder %q; name the server's with --data, or a server with --server", config.Data)
+		return wrongConfig("data", "there is no folder %q; name the server's with --data, or a server with --server, or sign in to one (tidewaiter login)", config.Data)
 	}
 	state, err := openAdminState(cmd.Context(), config, newLogger(&Config{LogLevel: "warn"}, p.stderr))
 	if err != nil {
@@ -100,7 +132,7 @@ func (p *program) withClient(cmd *cobra.Command, f func(context.Context, *adminC
 	if err != nil {
 		return err
 	}
-	return f(gateway.WithCaller(cmd.Context(), caller), &adminClient{client.Local(handler)})
+	return f(gateway.WithCaller(cmd.Context(), caller), &adminClient{Client: client.Local(handler), project: project})
 }
 
 func (p *program) getenv(name string) string {
@@ -132,12 +164,13 @@ func (p *program) remoteClient(server, credentials, ca string) (*adminClient, er
 	keys := signingTransport{
 		accessKey: p.getenv("TIDEWAITER_ACCESS_KEY"), secretKey: p.getenv("TIDEWAITER_SECRET_KEY"),
 	}
+	projectID := ""
 	if credentials != "" {
 		b, err := readBootstrap(credentials)
 		if err != nil {
 			return nil, wrongConfig("credentials", "%s", oneLine(err))
 		}
-		keys.accessKey, keys.secretKey = b.AccessKey, b.SecretKey
+		keys.accessKey, keys.secretKey, projectID = b.AccessKey, b.SecretKey, b.ProjectID
 	}
 	if keys.accessKey == "" || keys.secretKey == "" {
 		return nil, wrongConfig("credentials", "they are missing; name a file with access_key and secret_key, or set TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY")
@@ -147,13 +180,19 @@ func (p *program) remoteClient(server, credentials, ca string) (*adminClient, er
 		return nil, err
 	}
 	keys.next = transport
-	return &adminClient{&client.Client{
-		Base: strings.TrimSuffix(server, "/"),
-		HTTP: &http.Client{
-			Transport: keys, Timeout: time.Minute,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}}, nil
+	return newRemoteClient(server, keys, projectID), nil
+}
+
+func newRemoteClient(server string, signs http.RoundTripper, projectID string) *adminClient {
+	return &adminClient{projectID: projectID, Client: &client.Client{Base: strings.TrimSuffix(server, "/"), HTTP: httpClient(signs)}}
+}
+
+// httpClient follows no redirect: what is sent is for one address and no other.
+func httpClient(transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport: transport, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // newTransport returns what connections are made with: it trusts the

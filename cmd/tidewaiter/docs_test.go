@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
@@ -113,4 +114,39 @@ func native(t *testing.T) map[string][]string {
 		slices.Sort(list)
 	}
 	return rows
+}
+
+// TestCommandsPage keeps the list of commands in docs/cli.md.
+func TestCommandsPage(t *testing.T) {
+	const path, heading = "../../docs/cli.md", "## Commands\n"
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, got, ok := strings.Cut(string(page), heading)
+	if !ok {
+		t.Fatalf("%s has no list of commands", path)
+	}
+	var b strings.Builder
+	b.WriteString("\n| command | |\n|---|---|\n")
+	var list func(cmd *cobra.Command)
+	list = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			if sub.HasSubCommands() {
+				list(sub)
+			} else if use := sub.UseLine(); sub.IsAvailableCommand() && sub.Name() != "help" {
+				fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(strings.TrimSuffix(use, " [flags]"), "|", "\\|"), sub.Short)
+			}
+		}
+	}
+	list((&program{}).rootCommand())
+	if *update {
+		if err := os.WriteFile(path, []byte(head+heading+b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got = b.String()
+	}
+	if diff := cmp.Diff(b.String(), got); diff != "" {
+		t.Errorf("docs/cli.md is stale; run go test ./cmd/tidewaiter -update (-want +got)\n%s", diff)
+	}
 }

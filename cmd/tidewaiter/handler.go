@@ -116,7 +116,7 @@ func readiness(s *state, ready *atomic.Bool) http.Handler {
 	})
 }
 
-// adminHandler returns the administration API for an operator on this machine,
+// adminHandler returns the APIs for an operator on this machine,
 // who is a root user of the account there is.
 func (s *state) adminHandler(ctx context.Context, c *Config) (http.Handler, *tidewaiter.Caller, error) {
 	caller, err := s.identity.Operator(ctx, "")
@@ -136,6 +136,9 @@ func (s *state) adminHandler(ctx context.Context, c *Config) (http.Handler, *tid
 		return nil, nil, err
 	}
 	api := g.NewAPI(tidewaiter.Version)
-	adminapi.Register(api, s.adminOptions(endpoint, describeComponent(c, endpoint, bundle)))
+	described := describeComponent(c, endpoint, bundle)
+	hssapi.Register(api, hssapi.Options{Component: described, Fleet: s.fleet, Inventory: s.inventory, Scans: s.scans, Findings: s.findings})
+	iamapi.Register(api, iamapi.Options{Identity: s.identity, Endpoint: endpoint})
+	adminapi.Register(api, s.adminOptions(endpoint, described))
 	return g.Wrap(api), caller, nil
 }

@@ -34,7 +34,8 @@ type program struct {
 
 // run executes a command line and returns the exit status: 0 for success, 1 for
 // a failure, 2 for a command line or a configuration that is wrong, and
-// statusPartial for a scan that left something out.
+// statusPartial for a scan that left something out, statusVulnerable for one that
+// found what it was told to look for.
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
@@ -46,7 +47,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintln(p.stderr, "tidewaiter: "+printable(oneLine(err)))
-	if errors.Is(err, errPartial) || errors.Is(err, errUnjudged) {
+	if errors.Is(err, errPartial) || errors.Is(err, errUnjudged) || errors.Is(err, errFailedImages) {
 		return statusPartial
 	}
 	if errors.Is(err, errVulnerable) {
@@ -81,7 +82,8 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.advisoriesCommand(), p.bundleCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
+	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.imageCommand(), p.taskCommand(), p.vulnCommand(), p.uploadCommandCommand(),
+		p.loginCommand(), p.logoutCommand(), p.contextCommand(), p.advisoriesCommand(), p.bundleCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
 		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
 	return root
 }

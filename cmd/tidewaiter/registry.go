@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,22 +15,11 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/registry/all"
 )
 
-func (p *program) registryCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "registry", Short: "Look at a registry from this machine, without a server",
-		Args: noSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(p.registryCheck())
-	return cmd
-}
-
 // errUnusable is a check that found something; the output says what.
 var errUnusable = errors.New("the registry cannot be used as it is; see the step that failed")
 
 func (p *program) registryCheck() *cobra.Command {
 	var o registryFlags
-	var output string
 	cmd := &cobra.Command{
 		Use:   "check ADDRESS",
 		Short: "Try name, connection, certificate, password, list and one manifest, and say what to mend",
@@ -44,8 +32,8 @@ func (p *program) registryCheck() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "table" && output != "json" {
-				return &usageError{fmt.Errorf("--output %q is not known; use table or json", output)}
+			if err := checkOutput(cmd); err != nil {
+				return err
 			}
 			config, err := p.registryConfig(cmd, args[0], o)
 			if err != nil {
@@ -64,7 +52,7 @@ func (p *program) registryCheck() *cobra.Command {
 		},
 	}
 	o.define(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "`format` of the output: table or json")
+	cmd.Flags().StringP("output", "o", "table", outputUsage)
 	return cmd
 }
 
@@ -126,12 +114,11 @@ func showReport(cmd *cobra.Command, r access.Report) error {
 	for _, s := range r.Steps {
 		steps = append(steps, stepOutput{string(s.Name), string(s.Status), s.Duration.Seconds(), s.Message})
 	}
-	if cmd.Flags().Lookup("output").Value.String() == "json" {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{
-			"ok": r.OK(), "fail_reason": r.FailReason, "steps": steps, "warnings": append([]string{}, r.Warnings...),
-		})
+	done, err := writeAs(cmd, map[string]any{
+		"ok": r.OK(), "fail_reason": r.FailReason, "steps": steps, "warnings": append([]string{}, r.Warnings...),
+	})
+	if done {
+		return err
 	}
 	for _, w := range r.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+printable(w))
