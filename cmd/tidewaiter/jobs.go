@@ -33,6 +33,8 @@ func (s *state) openJobs(ctx context.Context, log *slog.Logger) error {
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.feed.Sweep(ctx) }},
 		{Name: "settle.exceptions", Every: time.Minute, Timeout: 10 * time.Minute,
 			Run: func(ctx context.Context, _ json.RawMessage) error { return s.findings.SettleExceptions(ctx) }},
+		{Name: "record.risks", Every: time.Hour, Timeout: 10 * time.Minute,
+			Run: func(ctx context.Context, _ json.RawMessage) error { return s.findings.RecordRisks(ctx) }},
 		{Name: "sweep.tokens", Every: time.Hour,
 			Run: func(ctx context.Context, _ json.RawMessage) error {
 				_, err := s.identity.PurgeTokens(ctx)

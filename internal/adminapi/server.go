@@ -56,6 +56,7 @@ func Register(api *gateway.API, o Options) {
 	s.registerClusters()
 	s.registerRegistries()
 	s.registerChanges()
+	s.registerRiskHistory()
 	s.registerVEXDocuments()
 	s.registerAdvisories()
 	s.registerUsers()

@@ -35,6 +35,12 @@ func (c *console) own(ctx context.Context, r *request, method, path string, out 
 	return c.api.Do(ctx, method, "/tidewaiter/v1"+path, url.Values{"project_id": {r.project}}, nil, out)
 }
 
+// ownWith is own for a list with parameters.
+func (c *console) ownWith(ctx context.Context, r *request, path string, query url.Values, out any) error {
+	query.Set("project_id", r.project)
+	return c.api.Do(ctx, http.MethodGet, "/tidewaiter/v1"+path, query, nil, out)
+}
+
 // pageSize is how many rows a page of a list has.
 const pageSize = 50
 

@@ -3,6 +3,9 @@ package console
 import (
 	"context"
 	"net/url"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
@@ -17,7 +20,9 @@ type overview struct {
 	Failing  []hssapi.RegistryInfo
 	Offline  []adminapi.Cluster
 	Images   []hssapi.RegistryImagesInfo // with the highest level
-	Newest   []hssapi.GeneralImageVulsResponseInfo
+	Worst    []hssapi.GeneralImageVulsResponseInfo
+	Newest   []adminapi.RecentVulnerability
+	History  []historyDay
 }
 
 // count is how many images one value of a filter finds.
@@ -95,7 +100,31 @@ func (c *console) attention(ctx context.Context, r *request, v *overview) error 
 		}, &found); err != nil && statusOf(err) != 403 {
 			return err
 		}
-		v.Newest = append(v.Newest, found.DataList[:min(5, len(found.DataList))]...)
+		v.Worst = append(v.Worst, found.DataList[:min(5, len(found.DataList))]...)
 	}
+	var recent adminapi.List[adminapi.RecentVulnerability]
+	if err := c.ownWith(ctx, r, "/recent-vulnerabilities", url.Values{"limit": {"8"}}, &recent); err != nil && statusOf(err) != 403 {
+		return err
+	}
+	v.Newest = recent.Items
+	for i := range v.Newest { // as the contract's lists write it
+		v.Newest[i].Severity = strings.ToUpper(v.Newest[i].Severity[:1]) + v.Newest[i].Severity[1:]
+	}
+	var days adminapi.List[adminapi.RiskDay]
+	if err := c.ownWith(ctx, r, "/risk-history", url.Values{"days": {strconv.Itoa(historyDays)}}, &days); err != nil && statusOf(err) != 403 {
+		return err
+	}
+	v.History = historyOf(days.Items, v.now())
 	return nil
+}
+
+// now is how things stand at this moment, as of today.
+func (v *overview) now() adminapi.RiskDay {
+	n := make(map[string]int)
+	for _, l := range v.Levels {
+		n[l.Value] = l.Num
+	}
+	i := adminapi.RiskImages{High: n["High"], Medium: n["Medium"], Low: n["Low"], Secure: n["Security"]}
+	i.Unknown = max(0, v.Total-i.High-i.Medium-i.Low-i.Secure)
+	return adminapi.RiskDay{Day: time.Now().UTC().Format(time.DateOnly), Images: i}
 }

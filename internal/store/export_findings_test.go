@@ -214,3 +214,18 @@ func (db *DB) SetScanStatus(ctx context.Context, manifestID int64, status string
 		return tx.settleScans(ctx, []int64{manifestID})
 	})
 }
+
+// CountFacet counts images of a registry that lists show in some way.
+func (db *DB) CountFacet(ctx context.Context, registryID, status, severity string, gone bool, images int) error {
+	number, err := db.number(ctx, registryID)
+	if err != nil {
+		return err
+	}
+	s, _ := facetOfStatus(status)
+	level, _ := facetOfSeverity(severity)
+	f := s | level
+	if gone {
+		f |= facetGone
+	}
+	return db.addCounts(ctx, number, map[facet]int{f: images})
+}
