@@ -173,6 +173,13 @@ func (s *Service) Events(ctx context.Context, e tidewaiter.Extent, after string,
 	return wireEvents(found), err
 }
 
+// OfImages returns up to limit of what happened to images of one platform, the
+// last first.
+func (s *Service) OfImages(ctx context.Context, manifests []int64, limit int) ([]Event, error) {
+	found, err := s.store.ImageEvents(ctx, manifests, limit, nil)
+	return wireEvents(found), err
+}
+
 func wireEvents(found []store.FindingEvent) []Event {
 	list := make([]Event, 0, len(found))
 	for _, e := range found {

@@ -99,7 +99,7 @@ func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageR
 	n.Hidden = hiddenFiles(layers, view)
 	config := checkConfig(r.Config, diffIDs)
 	n.ImageResult = tidewaiter.ImageResult{
-		ManifestID: id, Complete: len(view.Cuts) == 0, Extractors: r.Extractors, Scanned: s.now(), System: view.System.System, Config: config,
+		ManifestID: id, Complete: len(view.Cuts) == 0, Extractors: r.Extractors, System: view.System.System, Config: config,
 	}
 	if end, ok := s.endOfLife(n.System); ok {
 		n.EndOfLife = end
@@ -125,7 +125,11 @@ func (s *Service) merge(ctx context.Context, h held, id int64, r protocol.ImageR
 		n.Cuts = append(n.Cuts, tidewaiter.ImageCut{Cut: c.Cut, Layer: c.Layer})
 	}
 	n.Code, n.Reason = judge(view.Cuts)
-	return n, s.name(ctx, &n, view)
+	err = s.name(ctx, &n, view)
+	// After its packages were matched: what these have by now, the image brought, and
+	// not advisories that came later.
+	n.Scanned = s.now()
+	return n, err
 }
 
 // facts returns the facts of a layer, and its number.

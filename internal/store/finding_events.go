@@ -78,6 +78,23 @@ func (db *DB) FindingEvents(ctx context.Context, e tidewaiter.Extent, after Even
 	return list, err
 }
 
+// ImageEvents returns what happened to images of one platform, the last first.
+func (db *DB) ImageEvents(ctx context.Context, manifests []int64, limit int, cache *ChangeCache) (list []FindingEvent, err error) {
+	err = db.snapshot(ctx, func(tx *DB) error {
+		var rows []eventRow
+		q := tx.read.NewSelect().TableExpr("finding_change_images AS i").Join("JOIN finding_changes AS c ON c.id = i.change_id").
+			Join("LEFT JOIN advisory_sets AS s ON s.number = c.set_number").
+			ColumnExpr("i.change_id, i.manifest_id, c.cause, c.created, COALESCE(s.digest, '') AS digest").
+			Where("i.manifest_id IN (?)", bun.List(manifests)).OrderExpr("i.change_id DESC, i.manifest_id DESC").Limit(int64(limit))
+		if err := q.Scan(ctx, &rows); err != nil {
+			return notFound(err, "changes of findings")
+		}
+		list, err = tx.events(ctx, rows, cache)
+		return err
+	})
+	return list, err
+}
+
 type eventRow struct {
 	ChangeID, ManifestID, Created int64
 	Cause                         FindingCause

@@ -57,6 +57,23 @@ func (h *harbour) open(name string) string {
 	return fmt.Sprint(risks[id].Vulnerabilities(), " open, ", risks[id].Handled, " handled")
 }
 
+// brought wants a vulnerability to be there since the image's first scan, as the
+// image has it and as the feed of changes says.
+func (h *harbour) brought(name, vulnerability string) {
+	h.Helper()
+	id := h.images()[name].ManifestID
+	found, _, err := h.db.ImageFindings(h.Context(), []int64{id}, store.FindingFilter{Is: vulnerability}, store.Page{Limit: 10})
+	check(h.T, err)
+	if len(found) != 1 || found[0].Cause != store.CauseContent {
+		h.Errorf("%s in %s: %+v", vulnerability, name, found)
+	}
+	events, err := h.db.ImageEvents(h.Context(), []int64{id}, 10, nil)
+	check(h.T, err)
+	if len(events) != 1 || events[0].Cause != store.CauseContent || len(events[0].Changes) != 1 || events[0].Changes[0].Name != vulnerability {
+		h.Errorf("what happened to %s: %+v", name, events)
+	}
+}
+
 // TestAttachedVEX scans images with VEX documents attached to them: they count
 // when the registry's setting says so, and only then is the registry asked.
 func TestAttachedVEX(t *testing.T) {
@@ -64,10 +81,13 @@ func TestAttachedVEX(t *testing.T) {
 	app, other := imageOf(t, "linux", base(t)), imageOf(t, "linux", base(t), npmLayer(t, "left-pad", "1.0.0"))
 	h.hub.push("team/app:v1", app)
 	h.hub.push("team/other:v1", other)
+	h.hub.push("team/own:v1", imageOf(t, "linux", npmLayer(t, "right-pad", "1.0.0"))) // the only one with its package
 	h.attach("team/app", "a", fixedBy("one", "CVE-2026-1000", "pkg:deb/debian/bash"), app)
 	file := filepath.Join(t.TempDir(), "bash.json")
-	check(t, os.WriteFile(file, []byte(`{"schema_version": "1.7.0", "id": "DEBIAN-CVE-2026-1000", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-1000"],
-		"affected": [{"package": {"ecosystem": "Debian:12", "name": "bash"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}]}`), 0o600))
+	check(t, os.WriteFile(file, []byte(`[{"schema_version": "1.7.0", "id": "GHSA-a", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-2000"],
+		"affected": [{"package": {"ecosystem": "npm", "name": "right-pad"}, "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}]}]},
+		{"schema_version": "1.7.0", "id": "DEBIAN-CVE-2026-1000", "modified": "2026-01-01T00:00:00Z", "aliases": ["CVE-2026-1000"],
+		"affected": [{"package": {"ecosystem": "Debian:12", "name": "bash"}, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}]}]`), 0o600))
 	_, err := h.sets.Import(t.Context(), []string{file}, h.findings)
 	check(t, err)
 	h.component()
@@ -83,6 +103,7 @@ func TestAttachedVEX(t *testing.T) {
 	h.hub.forget()
 	h.scan()
 	want("without trust", open, open)
+	h.brought("team/own:v1", "CVE-2026-2000")
 	if asked := strings.Join(h.hub.forget(), "\n"); strings.Contains(asked, "referrers") || strings.Contains(asked, ".att") {
 		t.Errorf("the registry was asked:\n%s", asked)
 	}
