@@ -57,6 +57,7 @@ func Register(api *gateway.API, o Options) {
 	s.registerRegistries()
 	s.registerChanges()
 	s.registerRiskHistory()
+	s.registerImages()
 	s.registerVEXDocuments()
 	s.registerAdvisories()
 	s.registerUsers()

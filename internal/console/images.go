@@ -3,9 +3,11 @@ package console
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 )
 
@@ -33,7 +35,8 @@ type imageContent struct {
 	Image    hssapi.RegistryImagesInfo
 	ID       string // image_id of what is listed: the image, or one of its platforms
 	Platform string
-	List     string // vulnerabilities or packages
+	List     string // one of imageLists
+	Unknown  string // why nothing is known of it, or ""
 	Paging   paging
 	Filter   map[string]string
 
@@ -43,6 +46,40 @@ type imageContent struct {
 	Evaluated       int64
 	Packages        []hssapi.ImageAppsInfo
 	Bases           []hssapi.ImageBasicImageInfo
+	Builds          []adminapi.ImageBuild
+	Files           []hssapi.ImageFileInfo
+	Events          []feedEvent
+}
+
+// feedEvent is what came and went in an image, as the API tells it.
+type feedEvent struct {
+	Time, Cause             string
+	Added, Removed, Changed []feedChange
+}
+
+type feedChange struct {
+	Vulnerability, Package, Version, Severity string
+	HandledBy                                 string `json:"handled_by"`
+}
+
+// imageLists are the lists of an image's page; the first is the one at first.
+func imageLists() []string {
+	return []string{"vulnerabilities", "packages", "layers", "files", "history"}
+}
+
+// Tabs are the lists with their names.
+func (i *imageContent) Tabs() []imageTab {
+	return []imageTab{{"vulnerabilities", "Vulnerabilities"}, {"packages", "Packages"}, {"layers", "Layers"}, {"files", "Files"}, {"history", "History"}}
+}
+
+type imageTab struct{ List, Name string }
+
+// PlatformID is the image_id of the platform that is chosen, "" for all.
+func (i *imageContent) PlatformID() string {
+	if i.Platform == "" {
+		return ""
+	}
+	return i.ID
 }
 
 // Partial reports whether something of the image was not looked into, or is not
@@ -58,9 +95,9 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.ID, v.List = v.Image.ImageID, "vulnerabilities"
-	if r.URL.Query().Get("list") == "packages" {
-		v.List = "packages"
+	v.ID, v.List = v.Image.ImageID, imageLists()[0]
+	if list := r.URL.Query().Get("list"); slices.Contains(imageLists(), list) {
+		v.List = list
 	}
 	for _, p := range v.Image.AssociationImages {
 		if p.ImageID == r.URL.Query().Get("platform") {
@@ -68,9 +105,22 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 		}
 	}
 	path := "/image/" + url.PathEscape(v.ID)
+	switch err := c.contents(ctx, r, v, path); {
+	case err == nil:
+		return v, nil
+	case statusOf(err) < 500 && statusOf(err) != 403 && v.Image.ScanStatus != "success":
+		v.Unknown = err.Error()
+		return v, nil
+	default:
+		return nil, err
+	}
+}
+
+// contents reads what is known of the image, and the list that the page shows.
+func (c *console) contents(ctx context.Context, r *request, v *imageContent, path string) error {
 	var bases listOf[hssapi.ImageBasicImageInfo]
 	if err := c.get(ctx, r, path+"/basic-image", url.Values{"image_type": {v.Image.ImageType}, "limit": {"10"}}, &bases); err != nil {
-		return nil, err
+		return err
 	}
 	v.Bases = bases.DataList
 	var found struct {
@@ -81,8 +131,8 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 	}
 	filters := []string{"vul_id", "app_name", "type", "handle_status", "repair_necessity"}
 	q := r.query(filters...)
-	if v.List == "packages" {
-		q = url.Values{"limit": {"10"}}
+	if v.List != "vulnerabilities" {
+		q = url.Values{"limit": {"10"}} // for what is said of the image as a whole
 	}
 	named := map[string]string{
 		"image_type": v.Image.ImageType, "namespace": v.Image.Namespace, "image_name": v.Image.ImageName, "tag_name": v.Image.ImageVersion,
@@ -91,21 +141,49 @@ func (c *console) image(ctx context.Context, r *request) (any, error) {
 		q.Set(name, value)
 	}
 	if err := c.get(ctx, r, path+"/vulnerabilities", q, &found); err != nil {
-		return nil, err
+		return err
 	}
 	v.Vulnerabilities, v.UnknownNum, v.AdvisorySet, v.Evaluated = found.DataList, found.UnknownNum, found.AdvisorySet, found.EvaluatedTime
 	v.Paging, v.Filter = r.paging(len(found.DataList), found.TotalNum), r.given(filters...)
-	if v.List != "packages" {
-		return v, nil
+	return c.imageList(ctx, r, v, path)
+}
+
+// imageList reads the list that the page shows, unless it is that of the
+// vulnerabilities.
+func (c *console) imageList(ctx context.Context, r *request, v *imageContent, path string) error {
+	own := "/images/" + url.PathEscape(v.ID)
+	switch v.List {
+	case "packages":
+		var packages listOf[hssapi.ImageAppsInfo]
+		q := r.query("app_name")
+		q.Set("image_type", v.Image.ImageType)
+		if err := c.get(ctx, r, path+"/apps", q, &packages); err != nil {
+			return err
+		}
+		v.Packages, v.Paging = packages.DataList, r.paging(len(packages.DataList), packages.TotalNum)
+	case "files":
+		var files listOf[hssapi.ImageFileInfo]
+		q := r.query("file_name")
+		q.Set("image_type", v.Image.ImageType)
+		if err := c.get(ctx, r, path+"/files", q, &files); err != nil {
+			return err
+		}
+		v.Files, v.Filter = files.DataList, r.given("file_name")
+		v.Paging = r.paging(len(files.DataList), files.TotalNum)
+	case "layers":
+		var builds adminapi.List[adminapi.ImageBuild]
+		if err := c.ownWith(ctx, r, own+"/layers", url.Values{}, &builds); err != nil {
+			return err
+		}
+		v.Builds = builds.Items
+	case "history":
+		var events adminapi.List[feedEvent]
+		if err := c.ownWith(ctx, r, own+"/changes", url.Values{"limit": {"50"}}, &events); err != nil {
+			return err
+		}
+		v.Events = events.Items
 	}
-	var packages listOf[hssapi.ImageAppsInfo]
-	q = r.query("app_name")
-	q.Set("image_type", v.Image.ImageType)
-	if err := c.get(ctx, r, path+"/apps", q, &packages); err != nil {
-		return nil, err
-	}
-	v.Packages, v.Paging = packages.DataList, r.paging(len(packages.DataList), packages.TotalNum)
-	return v, nil
+	return nil
 }
 
 // findImage returns the image that the parameters name exactly.

@@ -29,7 +29,7 @@ type templates struct{ sets map[string]*template.Template }
 
 func parseTemplates() (*templates, error) {
 	functions := template.FuncMap{
-		"asset": assetURL, "time": clock, "when": when, "size": size, "short": short, "percent": percent,
+		"asset": assetURL, "time": clock, "when": when, "size": size, "size32": func(bytes int32) string { return size(int64(bytes)) }, "short": short, "percent": percent,
 		"lower": strings.ToLower, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") }, "list": func(values ...any) []any { return values },
 	}
 	files, err := fs.Glob(templateFiles, "templates/*.html")

@@ -86,6 +86,36 @@ func (s *Service) KnownImages(ctx context.Context, e tidewaiter.Extent, ref tide
 	return s.known(ctx, e, ref)
 }
 
+// Build is what is known of how an image of one platform was made.
+type Build struct {
+	tidewaiter.ImageResult
+
+	Digest   tidewaiter.Digest
+	Platform tidewaiter.Platform
+}
+
+// Builds returns how the images of one platform that a reference means were made.
+// Errors: as [Service.ImageSoftware].
+func (s *Service) Builds(ctx context.Context, e tidewaiter.Extent, ref tidewaiter.ImageReference) ([]Build, error) {
+	manifests, err := s.known(ctx, e, ref)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Build, 0, len(manifests))
+	for _, id := range manifests {
+		m, _, err := s.store.Manifest(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.store.Result(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Build{r, m.Digest, m.Platform})
+	}
+	return list, nil
+}
+
 // whyUnknown says why nothing is known of what images hold that a tag stands for.
 func whyUnknown(i tidewaiter.RegistryImage, manifests []int64) string {
 	reason := i.Reason

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
 
 	"github.com/tidewaiter/tidewaiter/internal/extract/extracttest"
 )
@@ -44,6 +45,7 @@ func TestConsole(t *testing.T) {
 	scanByHand(t, b)
 	readFindings(t, b)
 	ignoreByHand(t, b)
+	stopByHand(t, b, s, r)
 	looksRight(t, b)
 	b.do(t, chromedp.Click(`//button[text()="退出"]`, chromedp.BySearch), chromedp.WaitVisible("#password"))
 	b.quiet(t)
@@ -120,6 +122,7 @@ func readFindings(t *testing.T, b *browser) {
 	b.picture(t, "image", 1440)
 	b.do(t, chromedp.Click(`//a[text()="Packages"]`, chromedp.BySearch))
 	b.until(t, "libc6")
+	readLayers(t, b)
 	b.do(t, chromedp.Click(`//a[text()="Vulnerabilities"]`, chromedp.BySearch), chromedp.WaitVisible("#vul_id"))
 	b.do(t, chromedp.SetValue("#type", "app_vul"), chromedp.Submit("#type"))
 	b.until(t, "Made up for this test")
@@ -127,6 +130,44 @@ func readFindings(t *testing.T, b *browser) {
 	b.do(t, chromedp.Click(`//a[text()="CVE-2026-99999"]`, chromedp.BySearch))
 	b.until(t, "shop/web")
 	b.accessible(t, "vulnerability")
+	b.quiet(t)
+}
+
+// readLayers looks at what each layer of the image brought, at the files that
+// belong to no package, and at what has changed.
+func readLayers(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`//a[text()="Layers"]`, chromedp.BySearch), chromedp.WaitVisible("ol.list-group"))
+	b.until(t, "step 1")
+	b.do(t, chromedp.Click(`//li[contains(., "step 1")]//summary`, chromedp.BySearch))
+	b.until(t, "made-up-lib 1.2.3 · Vulnerabilities: 1")
+	b.accessible(t, "layers")
+	b.picture(t, "layers", 1440)
+	b.do(t, chromedp.Click(`//a[text()="Files"]`, chromedp.BySearch))
+	b.until(t, "/opt/base")
+	b.accessible(t, "files")
+	b.do(t, chromedp.Click(`//a[text()="History"]`, chromedp.BySearch), chromedp.WaitVisible("summary"))
+	b.do(t, chromedp.Click("summary"))
+	b.until(t, "CVE-2026-99999")
+	b.accessible(t, "history")
+	b.quiet(t)
+}
+
+// stopByHand stops a scan of an image whose registry has gone away.
+func stopByHand(t *testing.T, b *browser, s *server, r *registryServer) {
+	r.Push(t, "shop/late", "1.0", imageOf(t, "amd64", baseLayer(t, "late", 1000)))
+	name := "mine"
+	found, err := s.sdk(t).ListRegistry(&model.ListRegistryRequest{RegistryName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sync(t, *(*found.DataList)[0].Id)
+	r.Stop()
+	b.do(t, chromedp.Click(`//a[text()="Images"]`, chromedp.BySearch), chromedp.WaitVisible("#severity_level"),
+		chromedp.Click(`//a[contains(., "shop/late:1.0")]`, chromedp.BySearch), chromedp.WaitVisible("h1"))
+	b.until(t, "Not everything is known of this image.")
+	b.do(t, chromedp.Click(`//button[text()="Scan"]`, chromedp.BySearch), chromedp.WaitVisible(`//button[text()="Stop"]`, chromedp.BySearch))
+	b.do(t, chromedp.Evaluate("window.confirm = () => true", nil), chromedp.Click(`//button[text()="Stop"]`, chromedp.BySearch))
+	b.until(t, "stopped")
 	b.quiet(t)
 }
 

@@ -35,3 +35,6 @@ CREATE TABLE risk_days (
     open_low              BIGINT NOT NULL,
     PRIMARY KEY (project_id, enterprise_project_id, day)
 );
+
+-- For the history of one image.
+CREATE INDEX finding_change_images_manifest ON finding_change_images (manifest_id, change_id);
