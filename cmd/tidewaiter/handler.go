@@ -57,7 +57,7 @@ func newHandler(ctx context.Context, c *Config, endpoint string, s *state, log *
 	api.Handle("GET /readyz", readiness(s, ready))
 	all := g.Wrap(api)
 	pages, err := console.New(console.Options{
-		API: all, Identity: s.identity, Endpoint: endpoint, Stop: ctx.Done(), Logger: log,
+		API: all, Identity: s.identity, Endpoint: endpoint, Stop: ctx.Done(), Logger: log, Operations: api.References(),
 	})
 	if err != nil {
 		return nil, err

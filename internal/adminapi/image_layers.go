@@ -94,7 +94,7 @@ func (s *server) listImageLayers(ctx context.Context, in *struct{ ImageByID }) (
 
 func wireBuild(b inventory.Build, open map[int64]int) ImageBuild {
 	w := ImageBuild{
-		Steps: []ImageStep{},
+		Steps:  []ImageStep{},
 		Digest: string(b.Digest), Platform: b.Platform.String(), System: b.System.Name, User: b.Config.User,
 		Entrypoint: texts(b.Config.Entrypoint), Command: texts(b.Config.Command), Ports: texts(b.Config.Ports),
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 
 	"github.com/tidewaiter/tidewaiter/internal/client"
+	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/identity"
 )
 
@@ -25,6 +26,8 @@ type Options struct {
 	// Stop ends the streams of events, so that the server can stop.
 	Stop   <-chan struct{}
 	Logger *slog.Logger
+	// Operations are those of the APIs, for the reference.
+	Operations []gateway.Reference
 }
 
 type console struct {
@@ -37,13 +40,15 @@ type console struct {
 	log      *slog.Logger
 	pages    *templates
 	assets   map[string]asset
+
+	references []gateway.Reference
 }
 
 // maxStreams is how many pages may be live at once.
 const maxStreams = 500
 
 // paths are where the console is; nothing else of the server is there.
-var paths = [...]string{"GET /{$}", "/sign-in", "/sign-out", "/preferences", "/assets/", "/p/"}
+var paths = [...]string{"GET /{$}", "/sign-in", "/sign-out", "/preferences", "/assets/", "/docs", "/docs/", "/p/"}
 
 // Paths returns the patterns that the handler of New wants to serve.
 func Paths() []string { return paths[:] }
@@ -63,6 +68,7 @@ func New(o Options) (http.Handler, error) {
 	c := &console{
 		api: api, identity: o.Identity, secure: isHTTPS(o.Endpoint), endpoint: o.Endpoint,
 		stop: o.Stop, streams: make(chan struct{}, maxStreams), log: o.Logger, pages: pages, assets: assets,
+		references: o.Operations,
 	}
 	return protect(c.routes()), nil
 }
@@ -75,6 +81,8 @@ func (c *console) routes() http.Handler {
 	mux.HandleFunc("POST /sign-out", c.signOut)
 	mux.HandleFunc("POST /preferences", c.preferences)
 	mux.HandleFunc("GET /{$}", c.home)
+	mux.HandleFunc("GET /docs", c.referenceIndex)
+	mux.HandleFunc("GET /docs/{operation}", c.reference)
 
 	page := func(pattern, template string, load loader) {
 		mux.Handle("GET /p/{project}"+pattern, c.page(template, load))

@@ -55,6 +55,8 @@ type API struct {
 	mux     *http.ServeMux // all else
 	huma    huma.API
 	pending *Operation // the operation that is being registered
+
+	documented, notBuilt []Operation
 }
 
 // NewAPI returns an API without operations. It serves its OpenAPI document at
@@ -111,6 +113,7 @@ func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
 
 // RegisterNotBuilt makes an operation answer that this release lacks it.
 func (a *API) RegisterNotBuilt(op Operation) {
+	a.notBuilt = append(a.notBuilt, op)
 	h := NotBuilt(op.Name)
 	a.router.add(op.pattern(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		InfoFrom(r.Context()).dialect = op.Dialect
@@ -140,6 +143,7 @@ func Register[I, O any](a *API, op Operation, handler func(context.Context, *I) 
 		h.Description = "Needs the permission `" + op.Action + "`."
 	}
 	a.pending = &op
+	a.documented = append(a.documented, op)
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {

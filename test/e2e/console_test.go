@@ -47,6 +47,11 @@ func TestConsole(t *testing.T) {
 	ignoreByHand(t, b)
 	stopByHand(t, b, s, r)
 	looksRight(t, b)
+	for _, path := range []string{"/docs", "/docs/AddRegistry"} {
+		b.do(t, chromedp.Navigate(s.URL+path), chromedp.WaitVisible("h1"))
+		b.accessible(t, path)
+	}
+	b.do(t, chromedp.Navigate(s.URL+"/"), chromedp.WaitVisible("svg.bar"))
 	b.do(t, chromedp.Click(`//button[text()="退出"]`, chromedp.BySearch), chromedp.WaitVisible("#password"))
 	b.quiet(t)
 	secrets := planted{"registry password": password}.disguises()
