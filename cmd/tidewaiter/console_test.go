@@ -169,6 +169,17 @@ func TestConsolePages(t *testing.T) {
 		}
 	}
 
+	for path, want := range map[string]string{
+		"/images.csv?scan_status=failed&offset=50": "registry,namespace,image,tag,digest,scan_status,scan_failed_code,risk,vulnerabilities,size,scanned,pushed\r\n",
+		"/vulnerabilities.csv?type=app_vul":        "vulnerability,type,severity,cvss,images,labels,first_found,description\r\n",
+	} {
+		if status, _, body := v.visit(project + path); status != 200 || body != want {
+			t.Errorf("%s: %d %q", path, status, body)
+		}
+	}
+	if status, _, body := v.visit(project + "/images.csv?severity_level=x"); status != 400 || !strings.Contains(body, "severity_level") {
+		t.Errorf("an export that is refused: %d", status)
+	}
 	_, _, body := v.submit(project+"/connect", url.Values{
 		"registry_name": {"<script>alert(1)</script>"}, "registry_type": {"Other"}, "protocol": {"https"}, "registry_addr": {"user@host"},
 		"registry_username": {"me"}, "registry_password": {"planted-password"}, "connect_cluster_id": {"local"},

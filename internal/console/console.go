@@ -99,6 +99,9 @@ func (c *console) routes() http.Handler {
 	page("/tasks", "tasks", c.tasks)
 	page("/clusters", "clusters", c.clusters)
 	page("/advisories", "advisories", c.advisories)
+	page("/users", "users", c.users)
+	mux.Handle("GET /p/{project}/images.csv", c.exportImages())
+	mux.Handle("GET /p/{project}/vulnerabilities.csv", c.exportVulnerabilities())
 
 	action := func(pattern, template string, do doer) {
 		mux.Handle("POST /p/{project}"+pattern, c.action(template, do))
@@ -112,6 +115,9 @@ func (c *console) routes() http.Handler {
 	action("/scan", "tasks", c.scan)
 	action("/advisories", "advisories", c.importAdvisories)
 	action("/tasks/{id}/stop", "tasks", c.stopTask)
+	action("/users", "users", c.addUser)
+	action("/users/{id}", "users", c.changeUser)
+	action("/access-keys/{id}", "users", c.changeKey)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, http.StatusNotFound, "there is no such page")
 	})

@@ -42,6 +42,18 @@ func (p *page) URL(path string, parameters ...any) string {
 	return u.String()
 }
 
+// CSV returns the address of the page's list as CSV, with the same filters.
+func (p *page) CSV() string {
+	path, query, _ := strings.Cut(p.Path, "?")
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		q = url.Values{}
+	}
+	q.Del("offset")
+	u := url.URL{Path: path + ".csv", RawQuery: q.Encode()}
+	return u.String()
+}
+
 // tick is how often it is looked whether the live part of a page has changed.
 const tick = time.Second
 

@@ -17,7 +17,7 @@ var templateFiles embed.FS
 var titles = map[string]string{ //nolint:gochecknoglobals // a table, never changed
 	"overview": "Overview", "registries": "Registries", "registry": "Registry", "connect": "Connect a registry",
 	"upload-command": "Upload command", "images": "Images", "image": "Image", "vulnerabilities": "Vulnerabilities",
-	"vulnerability": "Vulnerability", "docs": "Operations", "tasks": "Tasks", "clusters": "Clusters", "advisories": "Advisories",
+	"vulnerability": "Vulnerability", "docs": "Operations", "users": "Users and access keys", "tasks": "Tasks", "clusters": "Clusters", "advisories": "Advisories",
 }
 
 // live are the pages that send a part of themselves anew.

@@ -14,6 +14,16 @@ type vulnerabilitiesContent struct {
 }
 
 func (c *console) vulnerabilities(ctx context.Context, r *request) (any, error) {
+	q, given := vulnerabilityQuery(r)
+	var found listOf[hssapi.GeneralImageVulsResponseInfo]
+	if err := c.get(ctx, r, "/images/vulnerabilities", q, &found); err != nil {
+		return nil, err
+	}
+	return &vulnerabilitiesContent{found.DataList, r.paging(len(found.DataList), found.TotalNum), given}, nil
+}
+
+// vulnerabilityQuery are the filters of the page, for the API and for the form.
+func vulnerabilityQuery(r *request) (url.Values, map[string]string) {
 	filters := []string{"type", "handle_status", "severity_level", "vul_id"}
 	q, given := r.query(filters...), r.given(filters...)
 	for name, value := range map[string]string{"type": "linux_vul", "handle_status": "unhandled"} {
@@ -23,11 +33,7 @@ func (c *console) vulnerabilities(ctx context.Context, r *request) (any, error) 
 		}
 	}
 	q.Set("image_type", "registry")
-	var found listOf[hssapi.GeneralImageVulsResponseInfo]
-	if err := c.get(ctx, r, "/images/vulnerabilities", q, &found); err != nil {
-		return nil, err
-	}
-	return &vulnerabilitiesContent{found.DataList, r.paging(len(found.DataList), found.TotalNum), given}, nil
+	return q, given
 }
 
 type vulnerabilityContent struct {

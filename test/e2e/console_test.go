@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
 
@@ -113,6 +114,12 @@ func readFindings(t *testing.T, b *browser) {
 	b.picture(t, "images", 1440)
 	b.do(t, chromedp.SetValue("#severity_level", "High"), chromedp.Submit("#severity_level"))
 	b.until(t, "1–1 / 1")
+	var exported string
+	b.do(t, chromedp.Evaluate(`fetch(document.getElementById("csv").href).then(r => r.text())`, &exported,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	if lines := strings.Split(strings.TrimSpace(exported), "\r\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], "mine,shop,web,1.0,sha256:") || !strings.Contains(lines[1], ",success,,High,1,") {
+		t.Errorf("the list as CSV:\n%s", exported)
+	}
 	b.do(t, chromedp.Click(`//a[contains(., "shop/web:1.0")]`, chromedp.BySearch), chromedp.WaitVisible("h1"))
 	b.until(t, "made-up-lib 1.2.3")
 	b.until(t, "⟨U+202E⟩<img src=x onerror=document.title='taken'>")
@@ -195,6 +202,9 @@ func looksRight(t *testing.T, b *browser) {
 	b.do(t, chromedp.Click(`//a[text()="Advisories"]`, chromedp.BySearch))
 	b.until(t, "advisories.json")
 	b.accessible(t, "advisories")
+	b.do(t, chromedp.Click(`//a[text()="Users"]`, chromedp.BySearch), chromedp.WaitVisible("#add-user"))
+	b.accessible(t, "users")
+	b.picture(t, "users", 1440)
 	b.do(t, chromedp.Click(`button[name="theme"]`), chromedp.WaitVisible(`html[data-bs-theme="dark"] h1`))
 	b.do(t, chromedp.Click(`button[name="language"]`), chromedp.WaitVisible(`html[lang="zh-CN"] h1`))
 	b.do(t, chromedp.Click(`//a[text()="总览"]`, chromedp.BySearch), chromedp.WaitVisible(`html[data-bs-theme="dark"] svg.bar`))
