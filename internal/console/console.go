@@ -112,6 +112,7 @@ func (c *console) routes() http.Handler {
 	action("/registries/{id}/synchronize", "registry", c.synchronizeRegistry)
 	action("/registries/{id}/delete", "registry", c.deleteRegistry)
 	action("/exceptions", "image", c.handle)
+	action("/vulnerabilities/{id}", "vulnerability", c.handleEverywhere)
 	action("/scan", "tasks", c.scan)
 	action("/advisories", "advisories", c.importAdvisories)
 	action("/tasks/{id}/stop", "tasks", c.stopTask)

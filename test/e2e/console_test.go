@@ -142,6 +142,8 @@ func readFindings(t *testing.T, b *browser) {
 	b.do(t, chromedp.Click(`//a[text()="CVE-2026-99999"]`, chromedp.BySearch))
 	b.until(t, "shop/web")
 	b.accessible(t, "vulnerability")
+	b.do(t, chromedp.SendKeys(`input[name="remark"]`, "accepted"), chromedp.Click(`button[value="ignore"]`), chromedp.WaitVisible(`button[value="not_ignore"]`))
+	b.do(t, chromedp.Click(`button[value="not_ignore"]`), chromedp.WaitVisible(`button[value="ignore"]`))
 	b.quiet(t)
 }
 
