@@ -60,7 +60,7 @@ func BenchmarkConsole(b *testing.B) {
 	base := "/p/" + first.ProjectID
 	for name, path := range map[string]string{
 		"overview": "/", "registries": "/registries", "images": "/images", "images-high": "/images?severity_level=High", "images-far": "/images?offset=90000",
-		"image": "/image?" + url.Values{"registry_id": {"bench"}, "namespace": {"team-3"}, "image_name": {"app-3"}, "image_version": {"v3"}}.Encode(),
+		"image":           "/image?" + url.Values{"registry_id": {"bench"}, "namespace": {"team-3"}, "image_name": {"app-3"}, "image_version": {"v3"}}.Encode(),
 		"vulnerabilities": "/vulnerabilities", "vulnerability": "/vulnerabilities/CVE-2026-1000", "tasks": "/tasks",
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -194,6 +194,18 @@ func TestConsolePages(t *testing.T) {
 		t.Errorf("no upload command: %s", body)
 	}
 
+	if _, _, body := v.submit(project+"/clusters", url.Values{"name": {"<i>office"}}); strings.Contains(body, "twe_") || !strings.Contains(body, `value="&lt;i&gt;office"`) || !strings.Contains(body, "is not a name for a cluster") {
+		t.Errorf("an odd name of a cluster: %s", body)
+	}
+	if _, _, body := v.submit(project+"/clusters", url.Values{"name": {"office"}}); !strings.Contains(body, "TIDEWAITER_TOKEN=twe_") || !strings.Contains(body, ">office<") {
+		t.Errorf("no command for a cluster: %s", body)
+	}
+	if _, _, body := v.visit(project + "/clusters"); strings.Contains(body, "twe_") || !strings.Contains(body, ">office<") {
+		t.Errorf("the clusters: %s", body)
+	}
+	if status, _, body := v.submit(project+"/clusters", url.Values{"name": {"local"}}); status != 400 && status != 409 || !strings.Contains(body, `value="local"`) || strings.Contains(body, "twe_") {
+		t.Errorf("a name that is taken: %d", status)
+	}
 	if _, at, body := v.submit("/preferences", url.Values{"language": {"zh"}, "theme": {"dark"}, "next": {project + "/images"}}); at != project+"/images" ||
 		!strings.Contains(body, "镜像") || !strings.Contains(body, `data-bs-theme="dark"`) {
 		t.Errorf("Chinese and dark: at %s", at)

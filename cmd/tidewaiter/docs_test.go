@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+	"mvdan.cc/sh/v3/shell"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
@@ -148,5 +149,57 @@ func TestCommandsPage(t *testing.T) {
 	}
 	if diff := cmp.Diff(b.String(), got); diff != "" {
 		t.Errorf("docs/cli.md is stale; run go test ./cmd/tidewaiter -update (-want +got)\n%s", diff)
+	}
+}
+
+// TestExamples runs the example of each command as far as its flags go: there is
+// one, and its command line is one that the command takes.
+func TestExamples(t *testing.T) {
+	used := make(map[string]bool)
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+			path := strings.TrimPrefix(sub.CommandPath(), "tidewaiter ")
+			if sub.HasSubCommands() || sub.Name() == "help" || strings.HasPrefix(path, "completion") {
+				continue
+			}
+			used[path] = true
+			if sub.Example == "" {
+				t.Errorf("%s has no example", path)
+			}
+			for line := range strings.SplitSeq(sub.Example, "\n") {
+				_, words, ok := strings.Cut(line, "tidewaiter ")
+				if !ok {
+					continue
+				}
+				words, _, _ = strings.Cut(words, " | ")
+				words, _, _ = strings.Cut(words, ")")
+				words, _, _ = strings.Cut(words, " < ")
+				words, _, _ = strings.Cut(words, " > ")
+				fields, err := shell.Fields(strings.TrimSuffix(strings.TrimSpace(words), "\\"), func(string) string { return "x" })
+				if err != nil {
+					t.Errorf("%s: %s: %v", path, line, err)
+					continue
+				}
+				root := (&program{}).rootCommand()
+				found, rest, err := root.Find(fields)
+				if err == nil {
+					err = found.ParseFlags(rest)
+				}
+				if err == nil && found.Args != nil && !strings.HasSuffix(line, "\\") {
+					err = found.Args(found, found.Flags().Args())
+				}
+				if err != nil {
+					t.Errorf("%s: %s: %v", path, line, err)
+				}
+			}
+		}
+	}
+	walk((&program{}).rootCommand())
+	for path := range examples() {
+		if !used[path] {
+			t.Errorf("the example of %q is of no command", path)
+		}
 	}
 }

@@ -85,5 +85,6 @@ func (p *program) rootCommand() *cobra.Command {
 	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.imageCommand(), p.taskCommand(), p.vulnCommand(), p.uploadCommandCommand(),
 		p.loginCommand(), p.logoutCommand(), p.contextCommand(), p.advisoriesCommand(), p.bundleCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
 		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
+	addExamples(root)
 	return root
 }

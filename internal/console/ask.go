@@ -35,6 +35,12 @@ func (c *console) own(ctx context.Context, r *request, method, path string, out 
 	return c.api.Do(ctx, method, "/tidewaiter/v1"+path, url.Values{"project_id": {r.project}}, nil, out)
 }
 
+// change asks an operation of the server's own API that changes something of the
+// project.
+func (c *console) change(ctx context.Context, r *request, method, path string, in, out any) error {
+	return c.api.Do(ctx, method, "/tidewaiter/v1"+path, url.Values{"project_id": {r.project}}, in, out)
+}
+
 // ownWith is own for a list with parameters.
 func (c *console) ownWith(ctx context.Context, r *request, path string, query url.Values, out any) error {
 	query.Set("project_id", r.project)

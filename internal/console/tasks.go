@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/tidewaiter/tidewaiter"
-	"github.com/tidewaiter/tidewaiter/internal/adminapi"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 )
 
@@ -49,12 +48,4 @@ func (c *console) scan(ctx context.Context, r *request) (string, error) {
 func (c *console) stopTask(ctx context.Context, r *request) (string, error) {
 	path := "/image/image-scan/tasks/" + url.PathEscape(r.PathValue("id")) + "/stop"
 	return projectPath(r.project) + "tasks", c.send(ctx, r, http.MethodPut, path, tidewaiter.AllGrantedEnterpriseProjects, nil)
-}
-
-type clustersContent struct{ Clusters []adminapi.Cluster }
-
-func (c *console) clusters(ctx context.Context, r *request) (any, error) {
-	var found adminapi.List[adminapi.Cluster]
-	err := c.own(ctx, r, http.MethodGet, "/clusters", &found)
-	return &clustersContent{found.Items}, err
 }

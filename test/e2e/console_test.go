@@ -5,7 +5,9 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/chromedp/cdproto/runtime"
@@ -47,6 +49,7 @@ func TestConsole(t *testing.T) {
 	readFindings(t, b)
 	ignoreByHand(t, b)
 	stopByHand(t, b, s, r)
+	attachByHand(t, b, s)
 	looksRight(t, b)
 	for _, path := range []string{"/docs", "/docs/AddRegistry"} {
 		b.do(t, chromedp.Navigate(s.URL+path), chromedp.WaitVisible("h1"))
@@ -196,6 +199,28 @@ func ignoreByHand(t *testing.T, b *browser) {
 	b.until(t, "not reachable <b>here</b>")
 	b.do(t, chromedp.WaitVisible(`//button[text()="Take back"]`, chromedp.BySearch))
 	b.do(t, chromedp.Click(`//button[text()="Take back"]`, chromedp.BySearch), chromedp.WaitVisible("summary"))
+	b.quiet(t)
+}
+
+// attachByHand attaches a cluster by the line that the page shows, and sees its
+// component come without loading the page again.
+func attachByHand(t *testing.T, b *browser, s *server) {
+	b.do(t, chromedp.Click(`//a[text()="Clusters"]`, chromedp.BySearch), chromedp.WaitVisible("#attach"),
+		chromedp.SetValue("#name", "office"), chromedp.Click("#attach"), chromedp.WaitVisible("#command"))
+	b.accessible(t, "clusters")
+	b.picture(t, "clusters", 1440)
+	var line string
+	b.do(t, chromedp.Text("#command", &line))
+	token := regexp.MustCompile(`TIDEWAITER_TOKEN=(twe_\S+)`).FindStringSubmatch(line)
+	if token == nil {
+		t.Fatalf("the line has no token: %s", line)
+	}
+	b.until(t, "No component has enrolled.")
+	c := &scanComponent{State: filepath.Join(t.TempDir(), "state"), env: []string{"TIDEWAITER_SERVER=" + s.URL, "TIDEWAITER_TOKEN=" + token[1]}}
+	c.env = append(c.env, "TIDEWAITER_STATE="+c.State)
+	t.Cleanup(func() { _ = c.stop(syscall.SIGTERM) })
+	c.Start(t)
+	b.do(t, chromedp.WaitVisible(`//section[contains(., "office")]//td[text()="online"]`, chromedp.BySearch))
 	b.quiet(t)
 }
 
