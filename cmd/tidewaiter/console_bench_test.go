@@ -22,11 +22,11 @@ import (
 )
 
 // BenchmarkConsole times pages of the console on the embedded database with
-// 100,000 images (TIDEWAITER_BENCH_IMAGES), each with 20 of 2,000 versions of
+// 10,000 images (or TIDEWAITER_BENCH_IMAGES), each with 20 of 2,000 versions of
 // packages, of which every tenth has a vulnerability. It reports the size of a
 // page beside the time.
 func BenchmarkConsole(b *testing.B) {
-	images := 100_000
+	images := 10_000
 	if n, err := strconv.Atoi(os.Getenv("TIDEWAITER_BENCH_IMAGES")); err == nil {
 		images = n
 	}
