@@ -20,16 +20,21 @@ them to %[2]s, which only you can read:
 
   account %[3]s   user %[4]s   password %[5]s
 
-Ask for the commands that put the scan component into your registry: paste this
-into another terminal as it is, and then again with your registry, user and
-password in place of those of example.com.
+Open %[1]s in a browser and sign in with them: the console connects a
+registry, scans it and shows what was found. Or go on here, in another terminal:
+
+  %[7]s registry add --help
+
+To ask for the commands that put the scan component into your registry, paste this
+there as it is, and then again with your registry, user and password in place of
+those of example.com.
 
 %[6]s
 
 The answer has a zip to download, a command to run beside it, and a command that
 pulls the same image from here. The README goes on from there.
 
-`, endpoint, bootstrapPath(c.Data), first.Domain, first.User, first.Password, p.firstRequest(c, endpoint, first))
+`, endpoint, bootstrapPath(c.Data), first.Domain, first.User, first.Password, p.firstRequest(c, endpoint, first), shellWord(p.name))
 }
 
 // firstRequest returns shell lines that ask for the upload command. Token and
