@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -168,32 +171,7 @@ func TestExamples(t *testing.T) {
 			if sub.Example == "" {
 				t.Errorf("%s has no example", path)
 			}
-			for line := range strings.SplitSeq(sub.Example, "\n") {
-				_, words, ok := strings.Cut(line, "tidewaiter ")
-				if !ok {
-					continue
-				}
-				words, _, _ = strings.Cut(words, " | ")
-				words, _, _ = strings.Cut(words, ")")
-				words, _, _ = strings.Cut(words, " < ")
-				words, _, _ = strings.Cut(words, " > ")
-				fields, err := shell.Fields(strings.TrimSuffix(strings.TrimSpace(words), "\\"), func(string) string { return "x" })
-				if err != nil {
-					t.Errorf("%s: %s: %v", path, line, err)
-					continue
-				}
-				root := (&program{}).rootCommand()
-				found, rest, err := root.Find(fields)
-				if err == nil {
-					err = found.ParseFlags(rest)
-				}
-				if err == nil && found.Args != nil && !strings.HasSuffix(line, "\\") {
-					err = found.Args(found, found.Flags().Args())
-				}
-				if err != nil {
-					t.Errorf("%s: %s: %v", path, line, err)
-				}
-			}
+			takesCommands(t, path, sub.Example)
 		}
 	}
 	walk((&program{}).rootCommand())
@@ -201,5 +179,94 @@ func TestExamples(t *testing.T) {
 		if !used[path] {
 			t.Errorf("the example of %q is of no command", path)
 		}
+	}
+}
+
+// takesCommands wants the command lines of a text to be ones that the program
+// takes: command, flags and number of arguments. It returns how many there are.
+func takesCommands(t *testing.T, where, text string) (n int) {
+	t.Helper()
+	for line := range strings.SplitSeq(strings.ReplaceAll(text, "\\\n", " "), "\n") {
+		words, ok := commandIn(line)
+		if !ok {
+			continue
+		}
+		n++
+		fields, err := shell.Fields(words, func(string) string { return "x" })
+		if err != nil {
+			t.Errorf("%s: %s: %v", where, line, err)
+			continue
+		}
+		found, rest, err := (&program{}).rootCommand().Find(fields)
+		if err == nil {
+			err = found.ParseFlags(rest)
+		}
+		if err == nil && found.Args != nil {
+			err = found.Args(found, found.Flags().Args())
+		}
+		if err == nil && found.HasSubCommands() {
+			err = errors.New("the command is not whole")
+		}
+		if err != nil {
+			t.Errorf("%s: %s: %v", where, line, err)
+		}
+	}
+	return n
+}
+
+// commandStart is where the program is called in a line of a shell.
+var commandStart = regexp.MustCompile(`(?:^|\$\(|<\(|[|;&] )\s*(?:\S*/)?tidewaiter (.*)`) //nolint:gochecknoglobals // never changed
+
+// commandIn returns what stands after the name of the program in a line of a
+// shell, up to whatever else the shell does there.
+func commandIn(line string) (string, bool) {
+	found := commandStart.FindStringSubmatch(strings.TrimSpace(line))
+	if found == nil {
+		return "", false
+	}
+	words := found[1]
+	for _, end := range []string{" | ", " < ", " > ", " # ", "  #", " && ", "; ", ")"} {
+		words, _, _ = strings.Cut(words, end)
+	}
+	return words, true
+}
+
+// shellBlocks returns what a page has in blocks of a shell, or of no language.
+func shellBlocks(page string) string {
+	var b strings.Builder
+	inside, wanted := false, false
+	for line := range strings.SplitSeq(page, "\n") {
+		if language, ok := strings.CutPrefix(strings.TrimSpace(line), "```"); ok {
+			inside = !inside
+			wanted = inside && (language == "" || language == "sh")
+			continue
+		}
+		if wanted {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// TestDocumentedCommands looks at all commands in README and docs.
+func TestDocumentedCommands(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("../../docs/how-to/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, file := range append(append(files, more...), "../../README.md", "../../CONTRIBUTING.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += takesCommands(t, filepath.Base(file), shellBlocks(string(text)))
+	}
+	if total < 50 {
+		t.Errorf("only %d commands were found: the test does not see them", total)
 	}
 }

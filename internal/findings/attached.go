@@ -2,6 +2,7 @@ package findings
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -125,10 +126,11 @@ func (a *attachment) read(ctx context.Context, contents []tidewaiter.AttachedCon
 	for digest, m := range children {
 		images[digest] = []int64{m.ID}
 	}
+	made := make(map[string][]tidewaiter.Exception) // by document
 	for _, statement := range vex.OfImage(latest, a.manifest.Digest, a.manifest.Children) {
 		x := byID[statement.Document]
 		x.Statements++
-		if !statement.Handles() {
+		if !statement.Handles() || len(made[x.ID]) > maxAttachedExceptions {
 			continue
 		}
 		names, err := a.service.namesOf(ctx, statement)
@@ -141,12 +143,25 @@ func (a *attachment) read(ctx context.Context, contents []tidewaiter.AttachedCon
 				Status: string(statement.Status), Justification: statement.Justification, Remark: statement.Remark, Source: x.Source, Author: x.Author,
 				Created: now, Updated: now,
 			})
-			x.Exceptions += len(list)
+			if made[x.ID] = append(made[x.ID], list...); len(made[x.ID]) > maxAttachedExceptions {
+				break
+			}
+		}
+	}
+	for id, list := range made {
+		if x := byID[id]; len(list) > maxAttachedExceptions {
+			x.Source, x.Problem = "", fmt.Sprintf("it makes more than %d exceptions: it names too many vulnerabilities, aliases and packages", maxAttachedExceptions)
+		} else {
+			x.Exceptions = len(list)
 			a.exceptions = append(a.exceptions, list...)
 		}
 	}
 	return nil
 }
+
+// maxAttachedExceptions is how many exceptions a document may make that is
+// attached to an image: whoever may push there has written it.
+const maxAttachedExceptions = 5_000
 
 // replace writes what is attached, and its exceptions, in the place of what was.
 func (a *attachment) replace(ctx context.Context, tx *store.DB) error {

@@ -129,6 +129,17 @@ func TestAttachVEX(t *testing.T) {
 		}
 		w.want(map[string]tidewaiter.Risk{"app": one["app"], "other": {Handled: 1}})
 
+		// A document that would make too many exceptions makes none; others do.
+		var packages []string
+		for i := range 5_001 {
+			packages = append(packages, fmt.Sprintf("pkg:npm/p%d", i))
+		}
+		w.attach(app, first, content("many", day(5), "CVE-2026-2000 fixed "+strings.Join(packages, " ")))
+		w.want(map[string]tidewaiter.Risk{"app": one["app"], "other": {Handled: 1}})
+		if got := strings.Join(w.attached(), "\n"); !strings.Contains(got, "many by Harbour Security: 1, 0 it makes more than 5000 exceptions") {
+			t.Errorf("got %q", got)
+		}
+
 		w.ok(w.findings.DetachVEX(ctx, w.registry))
 		w.want(open)
 		if got := w.attached(); got != nil {
