@@ -316,7 +316,7 @@ func sources(t *testing.T) []source {
 // what a build or a run leaves behind.
 func files(t *testing.T) []string {
 	t.Helper()
-	leftOut := []string{".git", ".tools", "bin", "tidewaiter-data", "internal/component/dist"}
+	leftOut := []string{".git", ".tools", "bin", "tidewaiter-data", "tidewaiter-demo", "internal/component/dist"}
 	var list []string
 	err := filepath.WalkDir("..", func(p string, entry fs.DirEntry, err error) error {
 		if err != nil {
