@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
@@ -47,6 +48,23 @@ func (s *server) extent(ctx context.Context, p permission, name string) (tidewai
 	e := tidewaiter.Extent{ProjectID: id}
 	e.All, e.EnterpriseProjects = gateway.CallerFrom(ctx).EnterpriseProjects(p.action, id, p.exempt)
 	return e, nil
+}
+
+// OfGrantedEnterpriseProject narrows a list to one enterprise project.
+type OfGrantedEnterpriseProject struct {
+	EnterpriseProjectID string `query:"enterprise_project_id" maxLength:"64" doc:"Id of an enterprise project; without it, or with all_granted_eps, all that the caller may see."`
+}
+
+// narrow returns the part of an extent that is asked for. Errors: Forbidden.
+func (o OfGrantedEnterpriseProject) narrow(e tidewaiter.Extent) (tidewaiter.Extent, error) {
+	id := o.EnterpriseProjectID
+	if id == "" || id == tidewaiter.AllGrantedEnterpriseProjects {
+		return e, nil
+	}
+	if !e.All && !slices.Contains(e.EnterpriseProjects, id) {
+		return e, tidewaiter.Errorf(tidewaiter.Forbidden, "no policy of the caller allows this in the enterprise project %s", id)
+	}
+	return tidewaiter.Extent{ProjectID: e.ProjectID, EnterpriseProjects: []string{id}}, nil
 }
 
 func (s *server) findProject(ctx context.Context, caller *tidewaiter.Caller, name string) (string, error) {

@@ -29,9 +29,13 @@ type RecentVulnerability struct {
 
 func (s *server) listRecent(ctx context.Context, in *struct {
 	OfProject
+	OfGrantedEnterpriseProject
 	Limit int `query:"limit" minimum:"1" maximum:"100" default:"10"`
 }) (*listOutput[RecentVulnerability], error) {
 	e, err := s.extent(ctx, changesPermission(), in.ProjectID)
+	if err == nil {
+		e, err = in.narrow(e)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +76,13 @@ type RiskOpen struct {
 
 func (s *server) listRiskHistory(ctx context.Context, in *struct {
 	OfProject
+	OfGrantedEnterpriseProject
 	Days int `query:"days" minimum:"1" maximum:"400" default:"30" doc:"Today among them."`
 }) (*listOutput[RiskDay], error) {
 	e, err := s.extent(ctx, changesPermission(), in.ProjectID)
+	if err == nil {
+		e, err = in.narrow(e)
+	}
 	if err != nil {
 		return nil, err
 	}

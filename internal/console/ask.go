@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-
-	"github.com/tidewaiter/tidewaiter"
 )
 
 // listOf is the form in which the contract's operations list something.
@@ -15,13 +13,13 @@ type listOf[T any] struct {
 	DataList []T `json:"data_list"`
 }
 
-// get asks an operation of the contract, in all enterprise projects that the
-// caller may see.
+// get asks an operation of the contract, in the enterprise project that was
+// chosen, or in all that the caller may see.
 func (c *console) get(ctx context.Context, r *request, path string, query url.Values, out any) error {
 	if query == nil {
 		query = url.Values{}
 	}
-	query.Set("enterprise_project_id", tidewaiter.AllGrantedEnterpriseProjects)
+	query.Set("enterprise_project_id", r.enterprise)
 	return c.api.Do(ctx, http.MethodGet, "/v5/"+url.PathEscape(r.project)+path, query, nil, out)
 }
 

@@ -111,6 +111,7 @@ func (c *console) routes() http.Handler {
 	action("/registries/{id}/test", "registry", c.testRegistry)
 	action("/registries/{id}/synchronize", "registry", c.synchronizeRegistry)
 	action("/registries/{id}/delete", "registry", c.deleteRegistry)
+	action("/registries/{id}/vex", "registry", c.trustVEX)
 	action("/exceptions", "image", c.handle)
 	action("/vulnerabilities/{id}", "vulnerability", c.handleEverywhere)
 	action("/scan", "tasks", c.scan)

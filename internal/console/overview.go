@@ -103,7 +103,7 @@ func (c *console) attention(ctx context.Context, r *request, v *overview) error 
 		v.Worst = append(v.Worst, found.DataList[:min(5, len(found.DataList))]...)
 	}
 	var recent adminapi.List[adminapi.RecentVulnerability]
-	if err := c.ownWith(ctx, r, "/recent-vulnerabilities", url.Values{"limit": {"8"}}, &recent); err != nil && statusOf(err) != 403 {
+	if err := c.ownWith(ctx, r, "/recent-vulnerabilities", url.Values{"limit": {"8"}, "enterprise_project_id": {r.enterprise}}, &recent); err != nil && statusOf(err) != 403 {
 		return err
 	}
 	v.Newest = recent.Items
@@ -111,7 +111,7 @@ func (c *console) attention(ctx context.Context, r *request, v *overview) error 
 		v.Newest[i].Severity = strings.ToUpper(v.Newest[i].Severity[:1]) + v.Newest[i].Severity[1:]
 	}
 	var days adminapi.List[adminapi.RiskDay]
-	if err := c.ownWith(ctx, r, "/risk-history", url.Values{"days": {strconv.Itoa(historyDays)}}, &days); err != nil && statusOf(err) != 403 {
+	if err := c.ownWith(ctx, r, "/risk-history", url.Values{"days": {strconv.Itoa(historyDays)}, "enterprise_project_id": {r.enterprise}}, &days); err != nil && statusOf(err) != 403 {
 		return err
 	}
 	v.History = historyOf(days.Items, v.now())

@@ -23,6 +23,8 @@ type page struct {
 	User        string
 	Project     string // id
 	Projects    []tidewaiter.Project
+	Enterprise  string // id of the enterprise project that was chosen
+	Enterprises []tidewaiter.EnterpriseProject
 	Problem     string // what went wrong, in words
 	Live        bool   // the page sends its live part anew
 	Content     any
@@ -130,8 +132,13 @@ func (c *console) newPage(in *request, template string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	enterprises, err := c.identity.EnterpriseProjects(in.Context(), in.caller)
+	if err != nil {
+		return nil, err
+	}
 	path := *in.URL
 	return &page{
+		Enterprise: in.enterprise, Enterprises: enterprises,
 		Preferences: preferencesOf(in.Request), Title: titles[template], Section: template, Path: path.RequestURI(),
 		User: in.caller.UserName, Project: in.project, Projects: projects, Live: live[template],
 	}, nil

@@ -28,6 +28,7 @@ func (c *console) registries(ctx context.Context, r *request) (any, error) {
 type registryContent struct {
 	Registry adminapi.RegistryDetails
 	Scanned  int // images with a result
+	Attached []adminapi.AttachedVEXDocument
 }
 
 func (c *console) registry(ctx context.Context, r *request) (any, error) {
@@ -41,7 +42,22 @@ func (c *console) registry(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	v.Scanned = scanned.TotalNum
+	if v.Registry.Settings.TrustAttachedVEX {
+		var attached adminapi.List[adminapi.AttachedVEXDocument]
+		err := c.ownWith(ctx, r, "/registries/"+url.PathEscape(v.Registry.ID)+"/attached-vex", url.Values{"limit": {"50"}}, &attached)
+		if err != nil && statusOf(err) != http.StatusForbidden {
+			return nil, err
+		}
+		v.Attached = attached.Items
+	}
 	return v, nil
+}
+
+// trustVEX sets whether what VEX documents say counts that are attached to images.
+func (c *console) trustVEX(ctx context.Context, r *request) (string, error) {
+	trust := r.PostFormValue("trust") == "yes"
+	id := url.PathEscape(r.PathValue("id"))
+	return projectPath(r.project) + "registries/" + id, c.change(ctx, r, http.MethodPatch, "/registries/"+id, adminapi.RegistryChange{TrustAttachedVEX: &trust}, nil)
 }
 
 // connectContent is the form that connects a registry. The password is never
@@ -74,7 +90,7 @@ func (c *console) addRegistry(ctx context.Context, r *request) (string, error) {
 		RegistryUsername: r.PostFormValue("registry_username"), RegistryPassword: r.PostFormValue("registry_password"),
 		Namespace: r.PostFormValue("namespace"), ConnectClusterID: r.PostFormValue("connect_cluster_id"), GetScanImageChannel: "Other",
 	}
-	err = c.send(ctx, r, http.MethodPost, "/image/registries", tidewaiter.DefaultEnterpriseProject, v.Form)
+	err = c.send(ctx, r, http.MethodPost, "/image/registries", r.enterprise, v.Form)
 	name := v.Form.RegistryName
 	v.Form.RegistryPassword = ""
 	if err != nil {

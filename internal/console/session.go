@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter"
@@ -17,6 +18,8 @@ const (
 	sessionCookie  = "tidewaiter_session"
 	themeCookie    = "tidewaiter_theme"
 	languageCookie = "tidewaiter_language"
+	// enterpriseCookie is the enterprise project whose images are shown.
+	enterpriseCookie = "tidewaiter_enterprise_project"
 )
 
 // request is a request of somebody who has signed in.
@@ -24,6 +27,9 @@ type request struct {
 	*http.Request
 	caller  *tidewaiter.Caller
 	project string // id
+	// enterprise is the id of the enterprise project that was chosen, or
+	// all_granted_eps. What the caller may see of it is for the API to say.
+	enterprise string
 }
 
 // session returns the caller who has signed in, with the request in whose
@@ -37,8 +43,15 @@ func (c *console) session(r *http.Request) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &request{r.WithContext(gateway.WithCaller(r.Context(), caller)), caller, r.PathValue("project")}, nil
+	in := &request{r.WithContext(gateway.WithCaller(r.Context(), caller)), caller, r.PathValue("project"), tidewaiter.AllGrantedEnterpriseProjects}
+	if chosen, err := r.Cookie(enterpriseCookie); err == nil && enterpriseID.MatchString(chosen.Value) {
+		in.enterprise = chosen.Value
+	}
+	return in, nil
 }
+
+// enterpriseID is what the id of an enterprise project may be.
+var enterpriseID = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,64}$`) //nolint:gochecknoglobals // never changed
 
 func (c *console) cookie(name, value string) *http.Cookie {
 	return &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteLaxMode} //nolint:gosec // not Secure where the server speaks plain http
@@ -149,6 +162,9 @@ func (c *console) preferences(w http.ResponseWriter, r *http.Request) {
 			kept.MaxAge = 365 * 24 * 3600
 			http.SetCookie(w, kept)
 		}
+	}
+	if v := r.PostFormValue("enterprise_project"); enterpriseID.MatchString(v) {
+		http.SetCookie(w, c.cookie(enterpriseCookie, v)) //nolint:gosec // see cookie; it ends with the browser's session
 	}
 	http.Redirect(w, r, local(r.PostFormValue("next")), http.StatusSeeOther) //nolint:gosec // local takes only paths of ours
 }

@@ -41,7 +41,7 @@ func (c *console) scan(ctx context.Context, r *request) (string, error) {
 		}
 		body = hssapi.CreateManualImageScanTaskReqInfo{ImageInfo: []hssapi.CreateManualImageScanTaskReqInfoImageInfo{{ID: id}}}
 	}
-	err := c.send(ctx, r, http.MethodPost, "/image/image-scan/tasks", tidewaiter.AllGrantedEnterpriseProjects, body)
+	err := c.send(ctx, r, http.MethodPost, "/image/image-scan/tasks", r.enterprise, body)
 	return projectPath(r.project) + "tasks", err
 }
 

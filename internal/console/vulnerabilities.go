@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 )
 
@@ -98,7 +97,7 @@ func (c *console) kindsOf(ctx context.Context, r *request, id string) (kinds []v
 // them, or takes that back.
 func (c *console) handleEverywhere(ctx context.Context, r *request) (string, error) {
 	id := r.PathValue("id")
-	err := c.send(ctx, r, http.MethodPost, "/image/vulnerability/handle", tidewaiter.AllGrantedEnterpriseProjects, hssapi.HandleImageVulnerabilityRequestBody{
+	err := c.send(ctx, r, http.MethodPost, "/image/vulnerability/handle", r.enterprise, hssapi.HandleImageVulnerabilityRequestBody{
 		ImageType: "registry", SelectType: "specific_vul_all_image", VulIDList: []string{id},
 		Type: r.PostFormValue("type"), OperateType: r.PostFormValue("operate_type"), Remark: r.PostFormValue("remark"),
 	})

@@ -49,6 +49,7 @@ func TestConsole(t *testing.T) {
 	readFindings(t, b)
 	ignoreByHand(t, b)
 	stopByHand(t, b, s, r)
+	trustByHand(t, b)
 	attachByHand(t, b, s)
 	looksRight(t, b)
 	for _, path := range []string{"/docs", "/docs/AddRegistry"} {
@@ -199,6 +200,17 @@ func ignoreByHand(t *testing.T, b *browser) {
 	b.until(t, "not reachable <b>here</b>")
 	b.do(t, chromedp.WaitVisible(`//button[text()="Take back"]`, chromedp.BySearch))
 	b.do(t, chromedp.Click(`//button[text()="Take back"]`, chromedp.BySearch), chromedp.WaitVisible("summary"))
+	b.quiet(t)
+}
+
+// trustByHand takes the word of attached documents, and takes it no more.
+func trustByHand(t *testing.T, b *browser) {
+	b.do(t, chromedp.Click(`//a[text()="Registries"]`, chromedp.BySearch), chromedp.WaitVisible(`//a[text()="mine"]`, chromedp.BySearch),
+		chromedp.Click(`//a[text()="mine"]`, chromedp.BySearch), chromedp.WaitVisible(`button[name="trust"][value="yes"]`))
+	b.do(t, chromedp.Click(`button[name="trust"][value="yes"]`), chromedp.WaitVisible(`button[name="trust"][value="no"]`))
+	b.until(t, "None was found at the last scans.")
+	b.accessible(t, "a registry that is trusted with attached documents")
+	b.do(t, chromedp.Click(`button[name="trust"][value="no"]`), chromedp.WaitVisible(`button[name="trust"][value="yes"]`))
 	b.quiet(t)
 }
 
