@@ -83,6 +83,7 @@ func connectByHand(t *testing.T, b *browser, r *registryServer) {
 	b.do(t, chromedp.Click("#first-registry"), chromedp.WaitVisible("#registry_addr"))
 	b.accessible(t, "connect")
 	b.picture(t, "connect", 1440)
+	b.picture(t, "connect", 390)
 	b.fill(t, map[string]string{
 		"registry_name": "mine", "protocol": "http", "registry_addr": r.Addr, "registry_username": r.User, "registry_password": r.Password, "namespace": "tools",
 	})
@@ -136,6 +137,7 @@ func readFindings(t *testing.T, b *browser) {
 	}
 	b.accessible(t, "image")
 	b.picture(t, "image", 1440)
+	b.picture(t, "image", 390)
 	b.do(t, chromedp.Click(`//a[text()="Packages"]`, chromedp.BySearch))
 	b.until(t, "libc6")
 	readLayers(t, b)
