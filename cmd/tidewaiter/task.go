@@ -102,6 +102,8 @@ func (p *program) watchTask(ctx context.Context, c *adminClient, cmd *cobra.Comm
 		switch {
 		case t.TaskStatus < 0 && t.TaskStatus != -3, t.TaskStatus == -3 && kind != "image_scan":
 			return fmt.Errorf("the task has %s", strings.Replace(stateOf(t), "stopped", "been stopped", 1))
+		case kind == "image_sync" && t.FailedNum > 0:
+			return fmt.Errorf("%d registries could not be synchronised: %s", t.FailedNum, t.FailedReason)
 		case t.FailedNum > 0 || t.TaskStatus < 0:
 			return errFailedImages
 		}
