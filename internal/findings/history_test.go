@@ -2,6 +2,7 @@ package findings_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,31 @@ func TestHistory(t *testing.T) {
 		}
 		_, err = w.findings.ApplyVEX(ctx, e, w.document("one", "CVE-2026-2000 fixed pkg:npm/left-pad"), time.Time{})
 		w.ok(err)
+
+		// What happened to each image, the last first.
+		w.scan("third", w.deb("openssl", "3.0.1-1"))
+		for name, want := range map[string]string{
+			"app":   "exceptions CVE-2026-2000, advisories CVE-2026-2000, advisories CVE-2026-1000",
+			"other": "advisories CVE-2026-1000",
+			"third": "content CVE-2026-1000",
+		} {
+			events, err := db.ImageEvents(ctx, []int64{w.images[name]}, 10, nil)
+			w.ok(err)
+			var said []string
+			for _, event := range events {
+				var names []string
+				for _, c := range event.Changes {
+					names = append(names, c.Name)
+				}
+				said = append(said, string(event.Cause)+" "+strings.Join(names, " "))
+			}
+			if got := strings.Join(said, ", "); got != want {
+				t.Errorf("%s: got %s, want %s", name, got, want)
+			}
+		}
+		if events, err := db.ImageEvents(ctx, []int64{w.images["app"], w.images["other"]}, 3, nil); err != nil || len(events) != 3 {
+			t.Errorf("the last three of both: %d, %v", len(events), err)
+		}
 		if recent, err := w.findings.Recent(ctx, e, 1); err != nil || len(recent) != 1 || recent[0].Name != "CVE-2026-1000" {
 			t.Errorf("recent: %+v, %v", recent, err)
 		}

@@ -82,11 +82,14 @@ func (db *DB) FindingEvents(ctx context.Context, e tidewaiter.Extent, after Even
 func (db *DB) ImageEvents(ctx context.Context, manifests []int64, limit int, cache *ChangeCache) (list []FindingEvent, err error) {
 	err = db.snapshot(ctx, func(tx *DB) error {
 		var rows []eventRow
-		q := tx.read.NewSelect().TableExpr("finding_change_images AS i").Join("JOIN finding_changes AS c ON c.id = i.change_id").
-			Join("LEFT JOIN advisory_sets AS s ON s.number = c.set_number").
-			ColumnExpr("i.change_id, i.manifest_id, c.cause, c.created, COALESCE(s.digest, '') AS digest").
-			Where("i.manifest_id IN (?)", bun.List(manifests)).OrderExpr("i.change_id DESC, i.manifest_id DESC").Limit(int64(limit))
-		if err := q.Scan(ctx, &rows); err != nil {
+		// A change of content names its image; the others, which are few, have a list.
+		err := tx.read.NewRaw(`SELECT l.*, COALESCE(s.digest, '') AS digest FROM (
+			SELECT c.id AS change_id, c.manifest_id, c.cause, c.created, c.set_number FROM finding_changes AS c WHERE c.manifest_id IN (?0)
+			UNION ALL SELECT c.id, i.manifest_id, c.cause, c.created, c.set_number FROM finding_changes AS c
+				JOIN finding_change_images AS i ON i.change_id = c.id AND i.manifest_id IN (?0) WHERE c.manifest_id = 0
+			) AS l LEFT JOIN advisory_sets AS s ON s.number = l.set_number ORDER BY l.change_id DESC, l.manifest_id DESC LIMIT ?1`,
+			bun.List(manifests), limit).Scan(ctx, &rows)
+		if err != nil {
 			return notFound(err, "changes of findings")
 		}
 		list, err = tx.events(ctx, rows, cache)

@@ -36,5 +36,6 @@ CREATE TABLE risk_days (
     PRIMARY KEY (project_id, enterprise_project_id, day)
 );
 
--- For the history of one image.
-CREATE INDEX finding_change_images_manifest ON finding_change_images (manifest_id, change_id);
+-- For the history of one image. (One on finding_change_images would make each
+-- change of many images slower; changes that are about many are few.)
+CREATE INDEX finding_changes_manifest ON finding_changes (manifest_id, id);
