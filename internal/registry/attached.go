@@ -30,10 +30,17 @@ func (c *Client) Attached(ctx context.Context, repository string, subject tidewa
 		return nil, err
 	}
 	r := attachedReader{client: c, repository: repository, limits: l, seen: make(map[tidewaiter.Digest]bool)}
+	asked := make(map[tidewaiter.Digest]bool)
 	for _, d := range found {
-		if !mayHold(d) {
+		if !mayHold(d) || asked[d.Digest] {
 			continue
 		}
+		// What is attached may grow without end; each costs a request.
+		if r.full || len(asked) == 2*l.Documents {
+			r.tooMany(d)
+			break
+		}
+		asked[d.Digest] = true
 		m, err := c.ManifestOf(ctx, repository, tidewaiter.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 		if err := r.manifest(ctx, d, m, err, subject); err != nil {
 			return nil, err
@@ -179,12 +186,11 @@ func (r *attachedReader) manifest(ctx context.Context, at tidewaiter.Descriptor,
 		if !isDocumentType(l.MediaType) || !hasRightPredicate(l) || r.seen[l.Digest] || r.full {
 			continue
 		}
-		r.seen[l.Digest] = true
 		content := tidewaiter.AttachedContent{Digest: l.Digest, MediaType: l.MediaType}
 		switch {
 		case len(r.list) >= r.limits.Documents-1:
-			r.full = true
-			content.Problem = fmt.Sprintf("neither it nor what comes after it is read: more than %d documents are attached", r.limits.Documents-1)
+			r.tooMany(l)
+			continue
 		case l.Size > r.limits.Bytes:
 			content.Problem = fmt.Sprintf("it is not read: it has %d bytes, more than %d", l.Size, r.limits.Bytes)
 		case l.Size > r.limits.Total-r.total:
@@ -202,9 +208,18 @@ func (r *attachedReader) manifest(ctx context.Context, at tidewaiter.Descriptor,
 	return nil
 }
 
+// tooMany says once that a document and those after it are not read.
+func (r *attachedReader) tooMany(d tidewaiter.Descriptor) {
+	if !r.full {
+		r.add(tidewaiter.AttachedContent{Digest: d.Digest, MediaType: d.MediaType, Problem: "neither it nor what comes after it is read: too many documents are attached"})
+	}
+	r.full = true
+}
+
+// add adds a document, each once.
 func (r *attachedReader) add(c tidewaiter.AttachedContent) {
-	if len(r.list) < r.limits.Documents {
-		r.list = append(r.list, c)
+	if len(r.list) < r.limits.Documents && !r.seen[c.Digest] {
+		r.list, r.seen[c.Digest] = append(r.list, c), true
 	}
 }
 

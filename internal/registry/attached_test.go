@@ -131,8 +131,25 @@ func TestAttachedBadly(t *testing.T) {
 		many = append(many, s.attach(openVEXMedia, openVEXMedia, text, image))
 	}
 	s.list(true, image, many...)
-	if got := texts(t, c, image); len(got) != 5 || got[3] != "4" || !strings.Contains(got[4], "more than 4 documents") {
+	if got := texts(t, c, image); len(got) != 5 || got[3] != "4" || !strings.Contains(got[4], "too many documents") {
 		t.Errorf("many: %q", got)
+	}
+
+	// Each costs a request, and there is an end to them; the same twice is told once.
+	many = nil
+	for range 3 {
+		many = append(many, lost)
+	}
+	for i := range 100 {
+		many = append(many, s.attach(openVEXMedia, "application/pdf", strings.Repeat("p", i), image))
+	}
+	s.list(true, image, many...)
+	clear(s.served)
+	if got := texts(t, c, image); len(got) != 2 || !strings.Contains(got[0], "its manifest cannot be read") || !strings.Contains(got[1], "too many documents") {
+		t.Errorf("without end: %q", got)
+	}
+	if n := len(s.served); n > 2*attachedLimits().Documents+5 {
+		t.Errorf("%d things were asked for", n)
 	}
 
 	// What all would have is an error: nothing is known.

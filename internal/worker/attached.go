@@ -34,7 +34,12 @@ func (s *scanner) attached(ctx context.Context, a registry.Artifact) error {
 				Digest: d.Digest, MediaType: short(d.MediaType, maxMediaType), Content: d.Bytes, Problem: short(d.Problem, protocol.MaxMessage),
 			})
 		}
-		if err := s.call(ctx, protocol.PathAttached, report, nil); err != nil {
+		err = s.call(ctx, protocol.PathAttached, report, nil)
+		if isRefusal(err) {
+			s.log.Warn("the server does not take what is attached to an image", "digest", digest, "error", err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
