@@ -37,6 +37,9 @@ func TestReference(t *testing.T) {
 			}
 		}
 	}
+	if !strings.Contains(index, "hss:images:get") {
+		t.Error("the list has no permissions")
+	}
 	missing := 0
 	for _, op := range hssapi.Operations() {
 		if !strings.Contains(index, `href="/docs/`+op.Name+`"`) {
@@ -54,7 +57,7 @@ func TestReference(t *testing.T) {
 		t.Errorf("%d operations are documented, %d of the contract are missing: this tests nothing", len(names), missing)
 	}
 	for path, words := range map[string][]string{
-		"/docs/ShowImageUploadCommand": {"registry_addr", "image_command", "hss:", `$PROJECT_ID`},
+		"/docs/ShowImageUploadCommand": {"registry_addr", "image_command", "hss:", `$PROJECT_ID`, "--data-urlencode", "HSS.0001", "APIGW.0301"},
 		"/docs/AddRegistry":            {"Body of the request", "registry_password", "up to 128 characters", "-d @body.json"},
 		"/docs/ListRegistryImages":     {"data_list[].image_id", "1 to 200", "severity_level"},
 	} {

@@ -48,9 +48,11 @@ func (c *console) reference(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// example is a call of an operation by curl.
+// example is a call of an operation by curl, which escapes what stands in the
+// query: a password may have any character.
 func (c *console) example(op gateway.Reference) string {
 	var b strings.Builder
+	body := len(op.Body) > 0
 	b.WriteString("curl")
 	if op.Method != http.MethodGet {
 		b.WriteString(" -X " + op.Method)
@@ -58,7 +60,7 @@ func (c *console) example(op gateway.Reference) string {
 	if !op.Public {
 		b.WriteString(` -H "X-Auth-Token: $TOKEN"`)
 	}
-	if len(op.Body) > 0 {
+	if body {
 		b.WriteString(` -H "Content-Type: application/json" -d @body.json`)
 	}
 	var query []string
@@ -68,7 +70,9 @@ func (c *console) example(op gateway.Reference) string {
 		switch {
 		case p.In == "path":
 			path = strings.Replace(path, "{"+p.Name+"}", variable, 1)
-		case p.In == "query" && p.Required:
+		case p.In == "query" && p.Required && !body:
+			b.WriteString(` -G --data-urlencode "` + p.Name + "=" + variable + `"`)
+		case p.In == "query" && p.Required: // with a body, -G would send it as query
 			query = append(query, p.Name+"="+variable)
 		case p.In == "header" && p.Required && !strings.EqualFold(p.Name, "X-Auth-Token"):
 			b.WriteString(` -H "` + p.Name + ": " + variable + `"`)

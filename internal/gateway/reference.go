@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tidewaiter/tidewaiter"
 )
 
 // Reference describes an operation for people: what the OpenAPI document says of
@@ -22,6 +24,14 @@ type Reference struct {
 	Body                               []ReferenceField // of the request
 	Status                             int              // of a success
 	Answer                             []ReferenceField
+	Errors                             []ReferenceError
+}
+
+// ReferenceError is what an operation may answer in place of its success.
+type ReferenceError struct {
+	Status int
+	Code   string
+	When   string
 }
 
 // ReferenceField is a parameter, or a field of a body.
@@ -45,7 +55,7 @@ func (a *API) References() []Reference {
 		h := documented(doc, &op)
 		r := Reference{
 			Name: op.Name, Group: op.Group, Method: op.Method, Path: op.Path, Summary: op.Summary, Action: op.Action, Public: op.Public,
-			Built: true, Status: op.Status,
+			Built: true, Status: op.Status, Errors: errorsOf(&op),
 		}
 		if r.Status == 0 {
 			r.Status = http.StatusOK
@@ -70,6 +80,33 @@ func (a *API) References() []Reference {
 	slices.SortFunc(list, func(x, y Reference) int {
 		return strings.Compare(x.Group+"\x00"+x.Name, y.Group+"\x00"+y.Name)
 	})
+	return list
+}
+
+// errorsOf returns the errors that an operation may answer, from the one table of
+// them.
+func errorsOf(op *Operation) (list []ReferenceError) {
+	for _, e := range []struct {
+		kind   tidewaiter.Kind
+		caller bool // only where the caller must say who they are
+		when   string
+	}{
+		{tidewaiter.Invalid, false, "The request is wrong: the message names the field, and what to do."},
+		{tidewaiter.Unauthenticated, true, "There is no valid token or signature."},
+		{tidewaiter.Forbidden, true, "The caller may not do this, or not in this project."},
+		{tidewaiter.NotFound, false, "What it is about does not exist, or is not the caller's to see."},
+		{tidewaiter.Conflict, false, "It is at odds with what there is."},
+		{tidewaiter.TooLarge, false, "The request is too large."},
+		{tidewaiter.Throttled, false, "There are too many requests, or failed attempts."},
+		{tidewaiter.Unavailable, false, "Something that the server needs does not answer: try again."},
+		{tidewaiter.Internal, false, "The server failed; its log has the request_id."},
+	} {
+		if e.caller && op.Public {
+			continue
+		}
+		v := verdictOf(op.Dialect, e.kind)
+		list = append(list, ReferenceError{v.status, v.code, e.when})
+	}
 	return list
 }
 
