@@ -70,16 +70,17 @@ func (c *console) example(op gateway.Reference) string {
 		switch {
 		case p.In == "path":
 			path = strings.Replace(path, "{"+p.Name+"}", variable, 1)
-		case p.In == "query" && p.Required && !body:
-			b.WriteString(` -G --data-urlencode "` + p.Name + "=" + variable + `"`)
-		case p.In == "query" && p.Required: // with a body, -G would send it as query
+		case p.In == "query" && p.Required:
 			query = append(query, p.Name+"="+variable)
 		case p.In == "header" && p.Required && !strings.EqualFold(p.Name, "X-Auth-Token"):
 			b.WriteString(` -H "` + p.Name + ": " + variable + `"`)
 		}
 	}
+	if len(query) > 0 && !body {
+		b.WriteString(` -G --data-urlencode "` + strings.Join(query, `" --data-urlencode "`) + `"`)
+	}
 	b.WriteString(` "` + c.endpoint + path)
-	if len(query) > 0 {
+	if len(query) > 0 && body { // -G would send the body as query
 		b.WriteString("?" + strings.Join(query, "&"))
 	}
 	b.WriteString(`"`)

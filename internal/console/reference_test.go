@@ -47,8 +47,8 @@ func TestExample(t *testing.T) {
 	query := gateway.ReferenceField{Name: "password", In: "query", Required: true}
 	project := gateway.ReferenceField{Name: "project_id", In: "path", Required: true}
 	for want, op := range map[string]gateway.Reference{
-		`curl -H "X-Auth-Token: $TOKEN" -G --data-urlencode "password=$PASSWORD" "https://tidewaiter.example.com/v5/$PROJECT_ID/x"`: {
-			Method: "GET", Path: "/v5/{project_id}/x", Parameters: []gateway.ReferenceField{project, query}},
+		`curl -H "X-Auth-Token: $TOKEN" -G --data-urlencode "password=$PASSWORD" --data-urlencode "password=$PASSWORD" "https://tidewaiter.example.com/v5/$PROJECT_ID/x"`: {
+			Method: "GET", Path: "/v5/{project_id}/x", Parameters: []gateway.ReferenceField{project, query, query}},
 		`curl -X POST -H "Content-Type: application/json" -d @body.json "https://tidewaiter.example.com/x?password=$PASSWORD"`: {
 			Method: "POST", Path: "/x", Public: true, Parameters: []gateway.ReferenceField{query}, Body: []gateway.ReferenceField{{Name: "a"}}},
 	} {
