@@ -12,10 +12,15 @@ import (
 
 // documentedSDK is what docs/sdk.md shows, line by line, for an endpoint.
 func documentedSDK(endpoint, ak, sk, projectID string) (*model.ListRegistryImagesResponse, error) {
-	auth := basic.NewCredentialsBuilder().WithAk(ak).WithSk(sk).WithProjectId(projectID).Build()
-	client := hss.NewHssClient(hss.HssClientBuilder().
-		WithEndpoints([]string{endpoint}).WithCredential(auth).Build())
-	images, err := client.ListRegistryImages(&model.ListRegistryImagesRequest{})
+	auth, err := basic.NewCredentialsBuilder().WithAk(ak).WithSk(sk).WithProjectId(projectID).SafeBuild()
+	if err != nil {
+		return nil, err
+	}
+	http, err := hss.HssClientBuilder().WithEndpoints([]string{endpoint}).WithCredential(auth).SafeBuild()
+	if err != nil {
+		return nil, err
+	}
+	images, err := hss.NewHssClient(http).ListRegistryImages(&model.ListRegistryImagesRequest{})
 	return images, err
 }
 
