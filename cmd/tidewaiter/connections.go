@@ -239,7 +239,7 @@ func (p *program) addRegistry(ctx context.Context, c *adminClient, cmd *cobra.Co
 		f.GetScanImageChannel = "Other"
 	}
 	a := asker{program: p, fromStdin: f.fromStdin}
-	if f.RegistryPassword, err = a.ask("password", true); err != nil {
+	if f.RegistryPassword, err = a.secret("password of " + f.RegistryUsername); err != nil {
 		return err
 	}
 	query := url.Values{"enterprise_project_id": {f.enterpriseProject}}

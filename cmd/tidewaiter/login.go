@@ -107,11 +107,15 @@ func (p *program) login(cmd *cobra.Command, server string, f loginFlags) error {
 	}
 	a := asker{program: p, fromStdin: f.fromStdin}
 	if f.accessKey == "" && saved.User == "" {
-		if saved.User, err = a.ask("user", false); err != nil {
+		if saved.User, err = a.user(); err != nil {
 			return err
 		}
 	}
-	secret, err := a.ask("password", true)
+	what := "password of " + saved.User
+	if f.accessKey != "" {
+		what = "secret key of " + f.accessKey
+	}
+	secret, err := a.secret(what)
 	if err != nil {
 		return err
 	}
@@ -230,41 +234,49 @@ func (p *program) revoke(ctx context.Context, name string, saved *savedContext) 
 // asker asks a person for what is missing, or reads it from standard input.
 type asker struct {
 	program   *program
-	fromStdin bool
-	lines     *bufio.Reader
+	fromStdin bool // secrets
 }
 
-// ask returns a line. A secret is not shown while it is typed.
-func (a *asker) ask(what string, secret bool) (string, error) {
+// terminal returns the descriptor of the terminal that there is to ask on.
+func (a asker) terminal() (fd int, ok bool) {
 	file, ok := a.program.stdin.(*os.File)
-	interactive := ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // descriptors are small
-	if !interactive && !(a.fromStdin && secret) {
-		if !secret {
-			return "", &usageError{fmt.Errorf("there is no terminal to ask for the %s; give --%s", what, what)}
-		}
-		return "", &usageError{errors.New("there is no terminal to ask for the password; send it to standard input, with --password-stdin")}
+	if !ok {
+		return 0, false
 	}
-	if secret && a.fromStdin {
+	fd = int(file.Fd()) //nolint:gosec // descriptors are small
+	return fd, term.IsTerminal(fd)
+}
+
+// secret asks for a secret, which is not shown while it is typed.
+func (a asker) secret(what string) (string, error) {
+	if a.fromStdin {
 		return readSecret(a.program.stdin)
 	}
-	fmt.Fprintf(a.program.stderr, "%s: ", what)
-	if secret {
-		b, err := term.ReadPassword(int(file.Fd())) //nolint:gosec // as above
-		fmt.Fprintln(a.program.stderr)
-		if err == nil && len(b) == 0 {
-			err = errors.New("the password is empty")
-		}
-		return string(b), err
+	fd, ok := a.terminal()
+	if !ok {
+		return "", &usageError{fmt.Errorf("there is no terminal to ask for the %s; send it to standard input, with --password-stdin", printable(what))}
 	}
-	if a.lines == nil {
-		a.lines = bufio.NewReader(file)
+	fmt.Fprintf(a.program.stderr, "%s: ", printable(what))
+	b, err := term.ReadPassword(fd)
+	fmt.Fprintln(a.program.stderr)
+	if err == nil && len(b) == 0 {
+		err = fmt.Errorf("the %s is empty", printable(what))
 	}
-	line, err := a.lines.ReadString('\n')
+	return string(b), err
+}
+
+// user asks who is to sign in.
+func (a asker) user() (string, error) {
+	if _, ok := a.terminal(); !ok {
+		return "", &usageError{errors.New("there is no terminal to ask for the user; give --user")}
+	}
+	fmt.Fprint(a.program.stderr, "user: ")
+	line, err := bufio.NewReader(a.program.stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	if line = strings.TrimSpace(line); line == "" {
-		return "", fmt.Errorf("the %s is empty", what)
+		return "", errors.New("the user is empty")
 	}
 	return line, nil
 }

@@ -83,14 +83,24 @@ func writeYAML(w io.Writer, v any) error {
 }
 
 // plainStyle has YAML's own style in place of that of JSON, but for empty lists
-// and objects.
+// and objects, and for texts that some reader may take for something else: to
+// YAML 1.1 the version 1:20 is a number, and yes is true.
 func plainStyle(n *yaml.Node) {
-	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
+	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode && !needsQuotes(n) {
 		n.Style = 0
 	}
 	for _, child := range n.Content {
 		plainStyle(child)
 	}
+}
+
+// needsQuotes tells texts that the encoder quotes where it knows them for texts.
+func needsQuotes(n *yaml.Node) bool {
+	if n.Tag != "!!str" {
+		return false
+	}
+	text, err := yaml.Marshal(n.Value)
+	return err != nil || bytes.HasPrefix(text, []byte(`"`))
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -36,7 +36,7 @@ func (p *program) uploadCommandCommand() *cobra.Command {
 			}
 			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 				a := asker{program: p, fromStdin: fromStdin}
-				password, err := a.ask("password", true)
+				password, err := a.secret("password of " + username)
 				if err != nil {
 					return err
 				}

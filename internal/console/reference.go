@@ -49,7 +49,8 @@ func (c *console) reference(w http.ResponseWriter, r *http.Request) {
 }
 
 // example is a call of an operation by curl, which escapes what stands in the
-// query: a password may have any character.
+// query: a password may have any character. --url-query is of curl 7.87 and later;
+// -G of all, but it would send a body as query.
 func (c *console) example(op gateway.Reference) string {
 	var b strings.Builder
 	body := len(op.Body) > 0
@@ -76,13 +77,17 @@ func (c *console) example(op gateway.Reference) string {
 			b.WriteString(` -H "` + p.Name + ": " + variable + `"`)
 		}
 	}
-	if len(query) > 0 && !body {
-		b.WriteString(` -G --data-urlencode "` + strings.Join(query, `" --data-urlencode "`) + `"`)
+	option := ` --data-urlencode "`
+	switch {
+	case len(query) == 0:
+	case body:
+		option = ` --url-query "`
+	default:
+		b.WriteString(" -G")
 	}
-	b.WriteString(` "` + c.endpoint + path)
-	if len(query) > 0 && body { // -G would send the body as query
-		b.WriteString("?" + strings.Join(query, "&"))
+	for _, q := range query {
+		b.WriteString(option + q + `"`)
 	}
-	b.WriteString(`"`)
+	b.WriteString(` "` + c.endpoint + path + `"`)
 	return b.String()
 }

@@ -49,7 +49,7 @@ func TestExample(t *testing.T) {
 	for want, op := range map[string]gateway.Reference{
 		`curl -H "X-Auth-Token: $TOKEN" -G --data-urlencode "password=$PASSWORD" --data-urlencode "password=$PASSWORD" "https://tidewaiter.example.com/v5/$PROJECT_ID/x"`: {
 			Method: "GET", Path: "/v5/{project_id}/x", Parameters: []gateway.ReferenceField{project, query, query}},
-		`curl -X POST -H "Content-Type: application/json" -d @body.json "https://tidewaiter.example.com/x?password=$PASSWORD"`: {
+		`curl -X POST -H "Content-Type: application/json" -d @body.json --url-query "password=$PASSWORD" "https://tidewaiter.example.com/x"`: {
 			Method: "POST", Path: "/x", Public: true, Parameters: []gateway.ReferenceField{query}, Body: []gateway.ReferenceField{{Name: "a"}}},
 	} {
 		if got := c.example(op); got != want {
