@@ -92,7 +92,7 @@ func newHouse(t *testing.T) *house {
 	api := g.NewAPI("test")
 	hssapi.Register(api, hssapi.Options{Fleet: h.fleet, Inventory: h.inventory, Scans: h.scans, Findings: h.findings, Component: hssapi.Component{
 		Image: "scan-component", Version: "1.2.3", Repository: "tidewaiter.example.com/tidewaiter/scan-component",
-		Digest: "sha256:" + strings.Repeat("0", 64),
+		Digest: "sha256:" + strings.Repeat("0", 64), Archives: map[string]string{"linux/amd64": "scan-component-amd64.tar"},
 	}})
 	server := httptest.NewServer(g.Wrap(api))
 	t.Cleanup(server.Close)
