@@ -40,7 +40,7 @@ func (s *Service) Sources(ctx context.Context) ([]store.AdvisorySource, map[tide
 func (s *Service) Replace(ctx context.Context, read func(keep func(io.Reader) (tidewaiter.Digest, error)) ([]store.AdvisorySource, error), to Activator) (Result, error) {
 	return s.change(ctx, to, func(c *change) error {
 		sources, err := read(func(r io.Reader) (tidewaiter.Digest, error) {
-			digest, _, err := keep(filepath.Join(s.folder, sourcesFolder), r)
+			digest, _, err := keep(filepath.Join(s.folder, sourcesFolder), partPattern, r)
 			return digest, err
 		})
 		if err != nil {

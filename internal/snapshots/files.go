@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tidewaiter/tidewaiter"
 )
@@ -19,6 +20,13 @@ const sourcesFolder = "sources"
 
 // partPattern is how files are called until they are whole.
 const partPattern = ".part-*.tmp"
+
+// fetchPattern is how they are called that come from the database. What was not
+// written to for so long is of a process that is no more.
+const (
+	fetchPattern = ".fetch-*.tmp"
+	fetchedBy    = time.Hour
+)
 
 // pieceSize is how large the pieces of files in the database are.
 const pieceSize = 1 << 20
@@ -31,9 +39,10 @@ func (s *Service) sourcePath(digest tidewaiter.Digest) string {
 	return filepath.Join(s.folder, sourcesFolder, sourceName(digest))
 }
 
-// keep writes what it reads to a file that is named by its digest, in a folder.
-func keep(folder string, r io.Reader) (digest tidewaiter.Digest, path string, err error) {
-	f, err := os.CreateTemp(folder, partPattern)
+// keep writes what it reads to a file that is named by its digest, in a folder, and
+// by a pattern until it is whole.
+func keep(folder, pattern string, r io.Reader) (digest tidewaiter.Digest, path string, err error) {
+	f, err := os.CreateTemp(folder, pattern)
 	if err != nil {
 		return "", "", fmt.Errorf("keep a file: %w", err)
 	}
@@ -120,7 +129,7 @@ func (s *Service) fetchFile(ctx context.Context, digest tidewaiter.Digest, path 
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of advisories: %w", err)
 	}
-	got, kept, err := keep(filepath.Dir(path), &pieces{ctx: ctx, s: s, digest: digest})
+	got, kept, err := keep(filepath.Dir(path), fetchPattern, &pieces{ctx: ctx, s: s, digest: digest})
 	if err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	}
 	if state.SetNumber != 0 && slices.EqualFunc(list, c.list(), sameContent) {
 		c.result.Unchanged = true
-		if c.result.Set, err = s.set(ctx, state.SetNumber); err != nil {
+		if c.result.Set, err = s.store.AdvisorySet(ctx, state.SetNumber); err != nil {
 			return Result{}, err
 		}
 		return c.result, c.keepSet(ctx, state)
@@ -199,7 +199,10 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	if err != nil {
 		return Result{}, err
 	}
-	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: c.newest(), Advisories: built.Meta.Advisories, Created: s.now(), Sources: c.list()}
+	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: c.newest(), Advisories: built.Meta.Advisories, Sources: c.list()}
+	if c.result.Set.Created, err = s.after(ctx); err != nil {
+		return Result{}, err
+	}
 	if err := c.checkAge(ctx, state); err != nil {
 		return Result{}, err
 	}
@@ -212,6 +215,17 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 	}
 	pruned = true
 	return c.result, s.prune(ctx)
+}
+
+// after returns a time after all sets, whatever the clocks of other servers say:
+// what is made last comes first.
+func (s *Service) after(ctx context.Context) (time.Time, error) {
+	sets, err := s.store.AdvisorySets(ctx)
+	now := s.now()
+	if len(sets) > 0 && !now.After(sets[0].Created) {
+		now = sets[0].Created.Add(time.Microsecond)
+	}
+	return now, err
 }
 
 // keepSet notes the sources of a set that is in force already.
@@ -227,7 +241,15 @@ func (c *change) keepSet(ctx context.Context, state store.AdvisoryState) error {
 		if now.Generation != state.Generation {
 			return tidewaiter.Errorf(tidewaiter.Conflict, "another set of advisories has come into force meanwhile; import these again")
 		}
-		return tx.ReplaceAdvisorySources(ctx, c.list())
+		set, err := tx.AdvisorySet(ctx, state.SetNumber)
+		if err != nil {
+			return err
+		}
+		set.Sources = c.list()
+		if _, err := tx.PutAdvisorySet(ctx, set); err != nil {
+			return err
+		}
+		return tx.ReplaceAdvisorySources(ctx, set.Sources)
 	})
 }
 
@@ -260,7 +282,7 @@ func (c *change) checkAge(ctx context.Context, state store.AdvisoryState) error 
 	if c.anyAge || state.SetNumber == 0 {
 		return nil
 	}
-	set, err := c.s.set(ctx, state.SetNumber)
+	set, err := c.s.store.AdvisorySet(ctx, state.SetNumber)
 	if err != nil {
 		return err
 	}
@@ -269,20 +291,6 @@ func (c *change) checkAge(ctx context.Context, state store.AdvisoryState) error 
 			date(c.result.Set.Newest), date(set.Newest))
 	}
 	return nil
-}
-
-// set returns a set of advisories by its number.
-func (s *Service) set(ctx context.Context, number int64) (store.AdvisorySet, error) {
-	sets, err := s.store.AdvisorySets(ctx)
-	if err != nil {
-		return store.AdvisorySet{}, err
-	}
-	for _, set := range sets {
-		if set.Number == number {
-			return set, nil
-		}
-	}
-	return store.AdvisorySet{}, fmt.Errorf("the set %d of advisories is in force, and not there", number)
 }
 
 // sameContent tells whether two sources have the same content.
@@ -455,7 +463,8 @@ func (s *Service) pruneFolder(ctx context.Context) (kept map[tidewaiter.Digest]b
 }
 
 // removeOthers removes the files of a folder that are not to be kept. One that is
-// open stays readable for whoever has it open.
+// open stays readable for whoever has it open. What another process may still be
+// fetching is left alone.
 func removeOthers(folder string, kept map[string]bool) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -463,9 +472,19 @@ func removeOthers(folder string, kept map[string]bool) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !kept[e.Name()] {
+		if !kept[e.Name()] && !underWay(e) {
 			errs = append(errs, os.Remove(filepath.Join(folder, e.Name())))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// underWay tells a file that somebody may be fetching: [Service.InForce] holds no
+// lock meanwhile.
+func underWay(e os.DirEntry) bool {
+	if fetching, _ := filepath.Match(fetchPattern, e.Name()); !fetching {
+		return false
+	}
+	info, err := e.Info()
+	return err != nil || time.Since(info.ModTime()) < fetchedBy
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/advisory"
@@ -57,10 +58,12 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 	if err != nil {
 		return set, err
 	}
-	for _, candidate := range sets { // the newest first
-		if digest == "" && candidate.Number < state.SetNumber || digest != "" && candidate.Digest == digest {
+	if i := slices.IndexFunc(sets, func(c store.AdvisorySet) bool { return c.Number == state.SetNumber }); digest == "" && i+1 < len(sets) {
+		set = sets[i+1] // the newest come first
+	}
+	for _, candidate := range sets {
+		if candidate.Digest == digest {
 			set = candidate
-			break
 		}
 	}
 	switch set.Number {

@@ -72,7 +72,7 @@ func (s *Service) keepPath(ctx context.Context, path string) (tidewaiter.Digest,
 	case info.IsDir():
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(packFolder(ctx, w, path)) }()
-		digest, _, err := keep(folder, r)
+		digest, _, err := keep(folder, partPattern, r)
 		return digest, errors.Join(err, r.Close())
 	case !info.Mode().IsRegular():
 		return "", tidewaiter.Errorf(tidewaiter.Invalid, "%s: it is no file and no folder", path)
@@ -82,7 +82,7 @@ func (s *Service) keepPath(ctx context.Context, path string) (tidewaiter.Digest,
 		return "", fmt.Errorf("read advisories: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was read only
-	digest, _, err := keep(folder, io.LimitReader(f, maxSource))
+	digest, _, err := keep(folder, partPattern, io.LimitReader(f, maxSource))
 	return digest, err
 }
 
@@ -139,7 +139,7 @@ func (s *Service) download(ctx context.Context, location, etag string) (download
 			return downloaded{}, err
 		}
 	}
-	digest, _, err := keep(filepath.Join(s.folder, sourcesFolder), d)
+	digest, _, err := keep(filepath.Join(s.folder, sourcesFolder), partPattern, d)
 	return downloaded{digest: digest, etag: d.tag}, errors.Join(err, d.body.Close())
 }
 

@@ -250,6 +250,46 @@ func TestRollbackFails(t *testing.T) {
 	w.holds("A-2")
 }
 
+// TestRollbackGoesBackInTime: the set before is the one that was made before, also
+// where the one in force was known already; its sources are those that it had last.
+func TestRollbackGoesBackInTime(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld(t, db)
+		ctx := context.Background()
+		one, same := w.file("one.zip", archive(t, advisory("A-1", 1))), w.file("same.json", []byte("["+advisory("A-1", 1)+"]"))
+		two := w.file("two.zip", archive(t, advisory("A-2", 2)))
+		for _, path := range []string{one, same, two} {
+			_, err := w.sets.Import(ctx, []string{path}, w.findings)
+			w.ok(err)
+		}
+		// The clock stands still; and this is the first set again.
+		_, err := w.sets.Forget(ctx, two, w.findings)
+		w.ok(err)
+		w.holds("A-1")
+		_, err = w.sets.Rollback(ctx, "", w.findings)
+		w.ok(err)
+		w.holds("A-1", "A-2")
+		_, err = w.sets.Rollback(ctx, "", w.findings)
+		w.wants(err, tidewaiter.NotFound, "no such earlier set")
+
+		three := w.file("three.zip", archive(t, advisory("A-3", 3)))
+		_, err = w.sets.Import(ctx, []string{three}, w.findings)
+		w.ok(err)
+		for range 2 {
+			_, err = w.sets.Rollback(ctx, "", w.findings)
+			w.ok(err)
+		}
+		w.holds("A-1", "A-2")
+		_, err = w.sets.Forget(ctx, two, w.findings)
+		w.ok(err)
+		w.holds("A-1")
+		if got := w.sources(); !slices.Equal(got, []string{one, same}) {
+			t.Errorf("the sources are %q", got)
+		}
+		w.tidy()
+	})
+}
+
 // TestSourceGone: another import needs what was kept of all sources.
 func TestSourceGone(t *testing.T) {
 	w := newWorld(t, storetest.Open(t, storetest.SQLite(t)))
@@ -338,8 +378,19 @@ func TestSweep(t *testing.T) {
 	for _, name := range []string{".advisories-1.tmp", ".part-2.tmp", "sources/.part-3.tmp"} {
 		w.ok(os.WriteFile(filepath.Join(w.folder, name), []byte("half"), 0o600))
 	}
+	// Who has no lock may be fetching a file.
+	fetching, left := filepath.Join(w.folder, ".fetch-4.tmp"), filepath.Join(w.folder, ".fetch-5.tmp")
+	for _, name := range []string{fetching, left} {
+		w.ok(os.WriteFile(name, []byte("half"), 0o600))
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	w.ok(os.Chtimes(left, long, long))
 	_, err = w.sets.Import(ctx, []string{path}, w.findings)
 	w.ok(err)
+	if _, err := os.Stat(fetching); err != nil {
+		t.Errorf("what is being fetched is gone: %v", err)
+	}
+	w.ok(os.Remove(fetching))
 	w.tidy()
 	w.holds("A-1")
 }

@@ -18,7 +18,7 @@ type AdvisorySet struct {
 	Size       int64
 	Newest     time.Time // when the newest of its advisories was changed
 	Advisories int
-	Created    time.Time
+	Created    time.Time        // when it was made, or made again after another
 	Sources    []AdvisorySource // that it was compiled from
 }
 
@@ -49,7 +49,8 @@ func (r advisorySetRow) noun() (AdvisorySet, error) {
 	}, nil
 }
 
-// PutAdvisorySet notes that there is a set, and returns its number.
+// PutAdvisorySet notes that there is a set, and returns its number. Of one that is
+// known it notes when it was made, and from what.
 func (db *DB) PutAdvisorySet(ctx context.Context, s AdvisorySet) (int64, error) {
 	text, err := json.Marshal(setDocument{s.Sources})
 	if err != nil {
@@ -58,7 +59,7 @@ func (db *DB) PutAdvisorySet(ctx context.Context, s AdvisorySet) (int64, error) 
 	row := advisorySetRow{
 		Digest: s.Digest, Size: s.Size, Newest: optionalMicros(s.Newest), Advisories: s.Advisories, Created: micros(s.Created), Document: string(text),
 	}
-	r, err := db.write.NewInsert().Model(&row).On("CONFLICT (digest) DO UPDATE SET document = excluded.document").Returning("NULL").Exec(ctx)
+	r, err := db.write.NewInsert().Model(&row).On("CONFLICT (digest) DO UPDATE SET created = excluded.created, document = excluded.document").Returning("NULL").Exec(ctx)
 	if err != nil {
 		return 0, wrote(r, err, "set of advisories")
 	}
@@ -70,7 +71,7 @@ func (db *DB) PutAdvisorySet(ctx context.Context, s AdvisorySet) (int64, error) 
 // AdvisorySets returns the sets that there are, the newest first.
 func (db *DB) AdvisorySets(ctx context.Context) ([]AdvisorySet, error) {
 	var rows []advisorySetRow
-	if err := db.read.NewSelect().Model(&rows).Order("number DESC").Scan(ctx); err != nil {
+	if err := db.read.NewSelect().Model(&rows).Order("created DESC", "number DESC").Scan(ctx); err != nil {
 		return nil, notFound(err, "sets of advisories")
 	}
 	list := make([]AdvisorySet, 0, len(rows))
@@ -82,6 +83,15 @@ func (db *DB) AdvisorySets(ctx context.Context) ([]AdvisorySet, error) {
 		list = append(list, set)
 	}
 	return list, nil
+}
+
+// AdvisorySet returns a set by its number, or NotFound.
+func (db *DB) AdvisorySet(ctx context.Context, number int64) (AdvisorySet, error) {
+	var row advisorySetRow
+	if err := db.read.NewSelect().Model(&row).Where("number = ?", number).Scan(ctx); err != nil {
+		return AdvisorySet{}, notFound(err, "set of advisories")
+	}
+	return row.noun()
 }
 
 // DeleteAdvisorySet forgets a set, with its file if it is in the database.
