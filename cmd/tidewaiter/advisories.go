@@ -193,12 +193,15 @@ func (p *program) advisoriesStatus() *cobra.Command {
 }
 
 func showStatus(cmd *cobra.Command, out adminapi.AdvisoryStatus) error {
-	if out.Digest == "" && !asJSON(cmd) {
+	if done, err := writeAs(cmd, out); done {
+		return err
+	}
+	if out.Digest == "" {
 		fmt.Fprintln(cmd.OutOrStdout(), "no advisories are in force: import some, see tidewaiter advisories import --help")
 		return nil
 	}
 	err := showOne(cmd, out, "in force", string(out.Digest), "since", when(out.Activated), "advisories", fmt.Sprint(out.Advisories), "ecosystems", fmt.Sprint(len(out.Ecosystems)))
-	if err != nil || asJSON(cmd) {
+	if err != nil {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout())

@@ -16,20 +16,20 @@ import (
 func (p *program) clusterCommand() *cobra.Command {
 	rotate := p.named("rotate-key NAME", "Change the key of a cluster; its registries need their passwords again",
 		func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
-			return showClusterOf(ctx, c, cmd, http.MethodPost, clusterPath(cmd, name, "/rotate-key"))
+			return showClusterOf(ctx, c, cmd, http.MethodPost, "/"+pathEscape(name)+"/rotate-key")
 		})
 	cmd := group("cluster", "Manage the clusters of scan components, which reach the registries",
 		p.clusterCreate(),
 		p.plain("list", "List the clusters", listClusters),
 		p.named("show NAME", "Show a cluster with its scan components",
 			func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
-				return showClusterOf(ctx, c, cmd, http.MethodGet, clusterPath(cmd, name, ""))
+				return showClusterOf(ctx, c, cmd, http.MethodGet, "/"+pathEscape(name))
 			}),
 		p.clusterToken(),
 		rotate,
 		p.named("delete NAME", "Delete a cluster that no registry uses, with its scan components",
 			func(ctx context.Context, c *adminClient, cmd *cobra.Command, name string) error {
-				return c.do(ctx, http.MethodDelete, clusterPath(cmd, name, ""), nil, nil)
+				return c.cluster(ctx, http.MethodDelete, "/"+pathEscape(name), nil, nil)
 			}),
 		p.clusterRemoveComponent(),
 	)
@@ -37,22 +37,19 @@ func (p *program) clusterCommand() *cobra.Command {
 	return cmd
 }
 
-// projectQuery returns the query that names the project of --project, or "".
-func projectQuery(cmd *cobra.Command) string {
-	if project := cmd.Flags().Lookup("project").Value.String(); project != "" {
-		return "?project_id=" + url.QueryEscape(project)
+// cluster asks an operation on the clusters of the project, or on one of them.
+func (c *adminClient) cluster(ctx context.Context, method, path string, in, out any) error {
+	query := url.Values{}
+	path = "/tidewaiter/v1/clusters" + path
+	if c.project != "" && !ofAccount(method, path) {
+		query.Set("project_id", c.project)
 	}
-	return ""
-}
-
-// clusterPath returns the path of a cluster, or of what belongs to it.
-func clusterPath(cmd *cobra.Command, name, rest string) string {
-	return "/clusters/" + pathEscape(name) + rest + projectQuery(cmd)
+	return c.Do(ctx, method, path, query, in, out)
 }
 
 func listClusters(ctx context.Context, c *adminClient, cmd *cobra.Command) error {
 	var clusters adminapi.List[adminapi.Cluster]
-	if err := c.do(ctx, http.MethodGet, "/clusters"+projectQuery(cmd), nil, &clusters); err != nil {
+	if err := c.cluster(ctx, http.MethodGet, "", nil, &clusters); err != nil {
 		return err
 	}
 	return show(cmd, clusters.Items, "NAME ID KIND STATUS COMPONENTS ONLINE CREATED", func(c adminapi.Cluster) []any {
@@ -63,7 +60,7 @@ func listClusters(ctx context.Context, c *adminClient, cmd *cobra.Command) error
 // showClusterOf sends a request that is answered by a cluster, and shows it.
 func showClusterOf(ctx context.Context, c *adminClient, cmd *cobra.Command, method, path string) error {
 	var cluster adminapi.Cluster
-	if err := c.do(ctx, method, path, nil, &cluster); err != nil {
+	if err := c.cluster(ctx, method, path, nil, &cluster); err != nil {
 		return err
 	}
 	fields := []string{"name", cluster.Name, "id", cluster.ID, "kind", cluster.Kind, "status", cluster.Status}
@@ -73,8 +70,10 @@ func showClusterOf(ctx context.Context, c *adminClient, cmd *cobra.Command, meth
 	if cluster.Key != "" {
 		fields = append(fields, "key", cluster.Key)
 	}
-	err := showOne(cmd, cluster, fields...)
-	if err != nil || asJSON(cmd) || len(cluster.Components) == 0 {
+	if done, err := writeAs(cmd, cluster); done {
+		return err
+	}
+	if err := showOne(cmd, cluster, fields...); err != nil || len(cluster.Components) == 0 {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
@@ -82,8 +81,6 @@ func showClusterOf(ctx context.Context, c *adminClient, cmd *cobra.Command, meth
 		return []any{c.Name, c.ID, c.Status, c.Version, c.Platform, c.Seen}
 	})
 }
-
-func asJSON(cmd *cobra.Command) bool { return cmd.Flags().Lookup("output").Value.String() == "json" }
 
 // startFlags are the flags that say how a scan component is going to be
 // started.
@@ -115,12 +112,12 @@ func (p *program) clusterCreate() *cobra.Command {
 				return err
 			}
 			var created adminapi.CreatedCluster
-			err = c.do(ctx, http.MethodPost, "/clusters"+projectQuery(cmd), adminapi.NewCluster{Name: name, Start: start}, &created)
+			err = c.cluster(ctx, http.MethodPost, "", adminapi.NewCluster{Name: name, Start: start}, &created)
 			if err != nil {
 				return err
 			}
-			if asJSON(cmd) {
-				return writeJSON(cmd.OutOrStdout(), created)
+			if done, err := writeAs(cmd, created); done {
+				return err
 			}
 			showStart(cmd, name, created.ClusterToken)
 			fmt.Fprintf(cmd.OutOrStdout(), "\nConnect registries with this connect_cluster_id:\n\n    %s\n", created.ID)
@@ -141,11 +138,11 @@ func (p *program) clusterToken() *cobra.Command {
 				return err
 			}
 			var token adminapi.ClusterToken
-			if err := c.do(ctx, http.MethodPost, clusterPath(cmd, name, "/tokens"), start, &token); err != nil {
+			if err := c.cluster(ctx, http.MethodPost, "/"+pathEscape(name)+"/tokens", start, &token); err != nil {
 				return err
 			}
-			if asJSON(cmd) {
-				return writeJSON(cmd.OutOrStdout(), token)
+			if done, err := writeAs(cmd, token); done {
+				return err
 			}
 			showStart(cmd, name, token)
 			return nil
@@ -177,7 +174,7 @@ func (p *program) clusterRemoveComponent() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-				return c.do(ctx, http.MethodDelete, clusterPath(cmd, args[0], "/components/"+pathEscape(args[1])), nil, nil)
+				return c.cluster(ctx, http.MethodDelete, "/"+pathEscape(args[0])+"/components/"+pathEscape(args[1]), nil, nil)
 			})
 		},
 	}

@@ -78,11 +78,11 @@ func (p *program) registryShow() *cobra.Command {
 }
 
 func showConnection(cmd *cobra.Command, d adminapi.RegistryDetails) error {
-	err := showOne(cmd, d, "registry", d.Name, "id", d.ID, "type", d.Type, "address", d.Protocol+"://"+d.Address, "user", d.Username, "cluster", d.ClusterName,
-		"status", d.Status, "detail", orDash(d.FailDetail), "images", fmt.Sprint(d.Images), "synchronised", orDash(d.Synchronized), "next", orDash(d.NextSynchronization))
-	if cmd.Flags().Lookup("output").Value.String() != "table" {
+	if done, err := writeAs(cmd, d); done {
 		return err
 	}
+	err := showOne(cmd, d, "registry", d.Name, "id", d.ID, "type", d.Type, "address", d.Protocol+"://"+d.Address, "user", d.Username, "cluster", d.ClusterName,
+		"status", d.Status, "detail", orDash(d.FailDetail), "images", fmt.Sprint(d.Images), "synchronised", orDash(d.Synchronized), "next", orDash(d.NextSynchronization))
 	for _, w := range d.Warnings {
 		fmt.Fprintln(cmd.OutOrStdout(), "warning: "+printable(w))
 	}

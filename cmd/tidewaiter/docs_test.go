@@ -182,6 +182,40 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestScriptOfEachCommand: each command is run by a script of testdata, and not only
+// with an error.
+func TestScriptOfEachCommand(t *testing.T) {
+	var scripts strings.Builder
+	for _, pattern := range []string{"testdata/*.txt", "testdata/*/*.txt"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scripts.Write(text)
+		}
+	}
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+			path := strings.TrimPrefix(sub.CommandPath(), "tidewaiter ")
+			// The components of the local cluster are the server's, and no script has another.
+			if sub.HasSubCommands() || sub.Name() == "help" || path == "cluster remove-component" {
+				continue
+			}
+			if run := regexp.MustCompile(`(?m)(tidewaiter|^admin) ` + regexp.QuoteMeta(path) + `( |$|')|^` + regexp.QuoteMeta(path) + ` `); !run.MatchString(scripts.String()) {
+				t.Errorf("no script runs %s", path)
+			}
+		}
+	}
+	walk((&program{}).rootCommand())
+}
+
 // takesCommands wants the command lines of a text to be ones that the program
 // takes: command, flags and number of arguments. It returns how many there are.
 func takesCommands(t *testing.T, where, text string) (n int) {

@@ -23,8 +23,12 @@ func (p *program) registryCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check ADDRESS",
 		Short: "Try name, connection, certificate, password, list and one manifest, and say what to mend",
+		Long: "Try name, connection, certificate, password, list and one manifest, from this machine and\n" +
+			"without a server, and say what to mend. A user's password is asked for, or read from\n" +
+			"standard input. The address is host or host:port, or http://host:port without encryption.",
 		Example: "  tidewaiter registry check registry.example.com:5000 --username me --password-stdin < password.txt\n" +
-			"  tidewaiter registry check harbor.example.com --type Harbor --ca ca.pem -o json",
+			"  tidewaiter registry check harbor.example.com --type Harbor --ca ca.pem -o json\n" +
+			"  tidewaiter registry check http://localhost:5000",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("%s takes one argument, the address, but got %d", cmd.CommandPath(), len(args))}
@@ -34,6 +38,11 @@ func (p *program) registryCheck() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(cmd); err != nil {
 				return err
+			}
+			for _, name := range []string{"server", "context", "credentials", "data", "database", "keys", "project"} {
+				if cmd.Flags().Changed(name) {
+					return &usageError{fmt.Errorf("%s asks no server; leave --%s out, or use tidewaiter registry test", cmd.CommandPath(), name)}
+				}
 			}
 			config, err := p.registryConfig(cmd, args[0], o)
 			if err != nil {
@@ -81,8 +90,8 @@ func (p *program) registryConfig(cmd *cobra.Command, address string, o registryF
 	if err != nil {
 		return registry.Config{}, err
 	}
-	if o.fromStdin != (o.username != "") {
-		return registry.Config{}, &usageError{fmt.Errorf("%s takes --username and --password-stdin together, or neither", cmd.CommandPath())}
+	if o.fromStdin && o.username == "" {
+		return registry.Config{}, &usageError{fmt.Errorf("%s takes --password-stdin with --username", cmd.CommandPath())}
 	}
 	c := registry.Config{
 		Type: registry.Type(o.kind), APIVersion: o.apiVersion, Address: addr, Username: o.username,
@@ -93,12 +102,10 @@ func (p *program) registryConfig(cmd *cobra.Command, address string, o registryF
 			return c, wrongConfig("ca", "the file %q cannot be read", o.ca)
 		}
 	}
-	if o.fromStdin {
-		if c.Password, err = readSecret(p.stdin); err != nil {
-			return c, err
-		}
+	if o.username != "" {
+		c.Password, err = asker{program: p, fromStdin: o.fromStdin}.secret("password of " + o.username)
 	}
-	return c, nil
+	return c, err
 }
 
 // stepOutput is a step as JSON.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidewaiter/tidewaiter"
 )
 
 // named is how the API of tokens names things.
@@ -87,11 +89,19 @@ func (c *adminClient) obtainToken(ctx context.Context, login passwordLogin, s sc
 	return "", expires, fmt.Errorf("the server answered %s, and not in the form of Tidewaiter; check its URL", resp.Status)
 }
 
-// ofAccount are the paths whose operations belong to an account, and not to one of
-// its projects.
-func ofAccount() []string {
+// ofAccount tells the operations that belong to an account, and not to one of its
+// projects: to change the cluster local is one, as all projects use it.
+func ofAccount(method, path string) bool {
 	const own = "/tidewaiter/v1/"
-	return []string{"/v3/", own + "users", own + "projects", own + "enterprise-projects", own + "policies", own + "grants", own + "access-keys", own + "advisories"}
+	if of(path, own+"clusters/"+tidewaiter.LocalClusterID) {
+		return method != http.MethodGet
+	}
+	return slices.ContainsFunc([]string{"/v3/", own + "users", own + "projects", own + "enterprise-projects", own + "policies", own + "grants", own + "access-keys", own + "advisories"}, func(parent string) bool { return of(path, parent) })
+}
+
+// of tells whether a path is another, or is below it.
+func of(path, parent string) bool {
+	return path == parent || strings.HasPrefix(path, strings.TrimSuffix(parent, "/")+"/")
 }
 
 // tokenTransport proves who is calling with tokens: that of the account where the
@@ -104,7 +114,7 @@ type tokenTransport struct {
 func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	token := t.project
-	if slices.ContainsFunc(ofAccount(), func(path string) bool { return strings.HasPrefix(r.URL.Path, path) }) {
+	if ofAccount(r.Method, r.URL.Path) {
 		token = t.domain
 	}
 	r.Header.Set("X-Auth-Token", token)
@@ -124,5 +134,7 @@ func (p *program) clientOf(name string, saved *savedContext) (*adminClient, erro
 	if saved.AccessKey != "" {
 		signs = signingTransport{accessKey: saved.AccessKey, secretKey: saved.SecretKey, next: transport}
 	}
-	return newRemoteClient(saved.Server, signs, saved.ProjectID), nil
+	c := newRemoteClient(saved.Server, signs, saved.ProjectID)
+	c.project = saved.ProjectID
+	return c, nil
 }

@@ -33,7 +33,7 @@ func (p *program) taskList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return show(cmd, tasks, "TASK KIND STATE IMAGES DONE FAILED BEGAN ENDED", func(t hssapi.ImageScanTaskInfo) []any {
+		return show(cmd, tasks, "TASK KIND STATE TOTAL DONE FAILED BEGAN ENDED", func(t hssapi.ImageScanTaskInfo) []any {
 			return []any{t.TaskID, t.TaskType, stateOf(t), t.TotalNum, t.SuccessNum, t.FailedNum, timeOf(t.BeginTime), timeOf(t.EndTime)}
 		})
 	})
@@ -124,11 +124,19 @@ func findTask(ctx context.Context, c *adminClient, kind, id string) (hssapi.Imag
 	return hssapi.ImageScanTaskInfo{}, fmt.Errorf("there is no task %q of the type %s; see tidewaiter task list", id, kind)
 }
 
+// unitOf is what a task counts.
+func unitOf(t hssapi.ImageScanTaskInfo) string {
+	if strings.HasSuffix(t.TaskType, "Sync") {
+		return "registries"
+	}
+	return "images"
+}
+
 func showTask(cmd *cobra.Command, t hssapi.ImageScanTaskInfo) error {
 	if done, err := writeAs(cmd, t); done {
 		return err
 	}
-	err := showOne(cmd, t, "task", t.TaskID, "state", stateOf(t), "images", fmt.Sprint(t.TotalNum), "done", fmt.Sprint(t.SuccessNum), "failed", fmt.Sprint(t.FailedNum))
+	err := showOne(cmd, t, "task", t.TaskID, "state", stateOf(t), unitOf(t), fmt.Sprint(t.TotalNum), "done", fmt.Sprint(t.SuccessNum), "failed", fmt.Sprint(t.FailedNum))
 	if err != nil || len(t.FailedImages) == 0 {
 		return err
 	}
@@ -159,7 +167,7 @@ func newProgress(w io.Writer) *progress {
 }
 
 func (p *progress) show(t hssapi.ImageScanTaskInfo) {
-	line := fmt.Sprintf("%3d%%  %d of %d images", t.TaskStatus, t.SuccessNum+t.FailedNum, t.TotalNum)
+	line := fmt.Sprintf("%3d%%  %d of %d %s", t.TaskStatus, t.SuccessNum+t.FailedNum, t.TotalNum, unitOf(t))
 	if t.FailedNum > 0 {
 		line += fmt.Sprintf(", %d failed", t.FailedNum)
 	}
