@@ -51,8 +51,9 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// issue makes a certificate for every name that a server has here, PEM files.
-func (a *authority) issue(t testing.TB, name string) (certFile, keyFile string) {
+// issue makes a certificate for every name that a server has here, and more names
+// and addresses, PEM files.
+func (a *authority) issue(t testing.TB, name string, more ...string) (certFile, keyFile string) {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
@@ -63,6 +64,13 @@ func (a *authority) issue(t testing.TB, name string) (certFile, keyFile string) 
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{"localhost", registryName, serverName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	for _, n := range more {
+		if ip := net.ParseIP(n); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, n)
+		}
 	}
 	key := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, key.Public(), a.key)
@@ -77,9 +85,9 @@ func (a *authority) issue(t testing.TB, name string) (certFile, keyFile string) 
 }
 
 // pair is issue for a server inside the tests.
-func (a *authority) pair(t testing.TB, name string) tls.Certificate {
+func (a *authority) pair(t testing.TB, name string, more ...string) tls.Certificate {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(a.issue(t, name))
+	pair, err := tls.LoadX509KeyPair(a.issue(t, name, more...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,13 +41,14 @@ type registryOptions struct {
 	Tokens         *tokenService // asks for its tokens instead of basic authentication
 	Schema1        bool          // takes manifests of the first schema
 	RateLimit      int           // olareg: requests per second
+	Addr           string        // host:port; "" is a port of the kernel's choice
+	Names          []string      // with TLS: more names for the certificate
 }
 
 // A registryServer is a registry on a port of its own.
 type registryServer struct {
 	*process
 	registryOptions
-	Addr   string // host:port
 	CAFile string // with TLS: the certificate of its CA, PEM
 	dir    string
 	http   http.RoundTripper
@@ -59,7 +61,8 @@ func startRegistry(t testing.TB, o registryOptions) *registryServer {
 		o.Product = dockerRegistry
 	}
 	need(t, o.Product)
-	r := &registryServer{registryOptions: o, dir: t.TempDir(), Addr: "127.0.0.1:0", http: http.DefaultTransport}
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
+	r := &registryServer{registryOptions: o, dir: t.TempDir(), http: http.DefaultTransport}
 	if o.TLS {
 		if r.CA == nil {
 			r.CA = newAuthority(t)
@@ -108,7 +111,7 @@ func (r *registryServer) Start(t testing.TB) {
 		}
 		return
 	}
-	found, err := r.await(&r.stderr, `listening on (127\.0\.0\.1:\d+)`)
+	found, err := r.await(&r.stderr, `listening on (127\.0\.0\.\d+:\d+)`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +154,7 @@ func (r *registryServer) configuration(t testing.TB) map[string]any {
 	http := map[string]any{"addr": r.Addr}
 	config["http"] = http
 	if r.TLS {
-		cert, key := r.CA.issue(t, "registry")
+		cert, key := r.CA.issue(t, "registry", r.Names...)
 		http["tls"] = map[string]any{"certificate": cert, "key": key}
 	}
 	switch {

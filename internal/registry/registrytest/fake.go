@@ -64,7 +64,11 @@ func NewOCI(t testing.TB, content map[string][]string, bearer bool) *Fake {
 func newFake(t testing.TB, kind registry.Type, content map[string][]string) *Fake {
 	t.Helper()
 	f := &Fake{Type: kind, Content: content, oci: ggcr.New(ggcr.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)))}
-	f.fill(t)
+	image, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Fill(t, image)
 	f.Server = httptest.NewUnstartedServer(f)
 	f.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	f.StartTLS()
@@ -126,13 +130,10 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fill pushes one small image under every tag, with its blobs.
-func (f *Fake) fill(t testing.TB) {
+// Fill pushes an image under every tag, with its blobs, in the place of a small
+// one that is there from the start.
+func (f *Fake) Fill(t testing.TB, image v1.Image) {
 	t.Helper()
-	image, err := random.Image(64, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	manifest, err := image.RawManifest()
 	if err != nil {
 		t.Fatal(err)
