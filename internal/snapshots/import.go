@@ -200,7 +200,8 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 		return Result{}, err
 	}
 	c.result.Set = store.AdvisorySet{Digest: built.Digest, Size: built.Size, Newest: c.newest(), Advisories: built.Meta.Advisories, Sources: c.list()}
-	if c.result.Set.Created, err = s.after(ctx); err != nil {
+	beneath, err := s.above(ctx, state, &c.result.Set)
+	if err != nil {
 		return Result{}, err
 	}
 	if err := c.checkAge(ctx, state); err != nil {
@@ -210,22 +211,30 @@ func (s *Service) change(ctx context.Context, to Activator, do func(*change) err
 		c.result.Set.Number, c.result.Unchanged = state.SetNumber, true
 		return c.result, c.keepSet(ctx, state)
 	}
-	if c.result.Set.Number, err = s.activate(ctx, to, c.result.Set, state.Generation); err != nil {
+	if c.result.Set.Number, err = s.activate(ctx, to, state.Generation, append(beneath, c.result.Set)...); err != nil {
 		return Result{}, err
 	}
 	pruned = true
 	return c.result, s.prune(ctx)
 }
 
-// after returns a time after all sets, whatever the clocks of other servers say:
-// what is made last comes first.
-func (s *Service) after(ctx context.Context) (time.Time, error) {
+// above gives a set a time after all others, whatever the clocks of other servers
+// say: what was made last comes first. If what is in force was made earlier than
+// others, somebody went back to it: it is returned as the one that comes next.
+func (s *Service) above(ctx context.Context, state store.AdvisoryState, set *store.AdvisorySet) (beneath []store.AdvisorySet, err error) {
 	sets, err := s.store.AdvisorySets(ctx)
-	now := s.now()
-	if len(sets) > 0 && !now.After(sets[0].Created) {
-		now = sets[0].Created.Add(time.Microsecond)
+	set.Created = s.now()
+	if len(sets) > 0 && !set.Created.After(sets[0].Created) {
+		set.Created = sets[0].Created.Add(time.Microsecond)
 	}
-	return now, err
+	for i, known := range sets {
+		if i > 0 && known.Number == state.SetNumber {
+			known.Created = set.Created
+			set.Created = set.Created.Add(time.Microsecond)
+			beneath = append(beneath, known)
+		}
+	}
+	return beneath, err
 }
 
 // keepSet notes the sources of a set that is in force already.
@@ -253,9 +262,10 @@ func (c *change) keepSet(ctx context.Context, state store.AdvisoryState) error {
 	})
 }
 
-// activate brings a set into force, with its sources, whose file is in the
-// folder. It returns its number.
-func (s *Service) activate(ctx context.Context, to Activator, set store.AdvisorySet, from int64) (number int64, err error) {
+// activate notes sets, and brings the last of them into force, with its sources,
+// whose file is in the folder. It returns its number.
+func (s *Service) activate(ctx context.Context, to Activator, from int64, sets ...store.AdvisorySet) (number int64, err error) {
+	set := sets[len(sets)-1]
 	path := filepath.Join(s.folder, advisory.FileName(set.Digest))
 	index, err := advisory.Open(path, set.Digest)
 	if err != nil {
@@ -265,13 +275,13 @@ func (s *Service) activate(ctx context.Context, to Activator, set store.Advisory
 	if err := s.shareFile(ctx, set.Digest, path); err != nil {
 		return 0, err
 	}
-	put := func(ctx context.Context, tx *store.DB) (int64, error) {
-		n, err := tx.PutAdvisorySet(ctx, set)
-		if err != nil {
-			return 0, err
+	put := func(ctx context.Context, tx *store.DB) (_ int64, err error) {
+		for _, x := range sets {
+			if number, err = tx.PutAdvisorySet(ctx, x); err != nil {
+				return 0, err
+			}
 		}
-		number = n
-		return n, tx.ReplaceAdvisorySources(ctx, set.Sources)
+		return number, tx.ReplaceAdvisorySources(ctx, set.Sources)
 	}
 	err = to.Activate(ctx, Activation{Index: index, From: from, Put: put})
 	return number, err

@@ -43,7 +43,8 @@ func (s *Service) Status(ctx context.Context) (st Status, err error) {
 }
 
 // Rollback brings an earlier set into force, with its sources: the one with that
-// digest, or with "" the one before. Errors: NotFound.
+// digest, or with "" the one that was in force before the present one first was.
+// Errors: NotFound.
 func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Activator) (set store.AdvisorySet, err error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -78,6 +79,6 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 			return set, err
 		}
 	}
-	_, err = s.activate(ctx, to, set, state.Generation)
+	_, err = s.activate(ctx, to, state.Generation, set)
 	return set, err
 }

@@ -18,7 +18,7 @@ type AdvisorySet struct {
 	Size       int64
 	Newest     time.Time // when the newest of its advisories was changed
 	Advisories int
-	Created    time.Time        // when it was made, or made again after another
+	Created    time.Time        // when it was made, or taken again after another
 	Sources    []AdvisorySource // that it was compiled from
 }
 
