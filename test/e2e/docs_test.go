@@ -187,7 +187,7 @@ func (r *docsReader) read(t *testing.T, page docsPage) {
 		if want := docsStatus[r.marked(keysOf(docsStatus), c)]; status != want || strings.Contains(said, `"error_code"`) {
 			t.Errorf("%s\nexit status %d, want %d\n%s", c, status, want, said)
 		} else {
-			t.Logf("%.1fs  %s\n%s", time.Since(started).Seconds(), c, said)
+			t.Logf("%.1fs  %s", time.Since(started).Seconds(), c)
 		}
 	}
 }
