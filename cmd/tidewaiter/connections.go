@@ -58,7 +58,7 @@ func (p *program) registryList() *cobra.Command {
 			return err
 		}
 		return show(cmd, all, "NAME TYPE ADDRESS STATUS IMAGES SYNCHRONISED ID", func(r hssapi.RegistryInfo) []any {
-			return []any{r.RegistryName, r.RegistryType, r.Protocol + "://" + r.RegistryAddr, r.Status, r.ImagesNum, timeOf(r.LatestSyncTime), r.ID}
+			return []any{r.RegistryName, r.RegistryType, r.Protocol + "://" + r.RegistryAddr, r.Status, imagesOf(int(r.ImagesNum), r.LatestSyncTime != 0), timeOf(r.LatestSyncTime), r.ID}
 		})
 	})
 	cmd.Example = "  tidewaiter registry list -o yaml"
@@ -82,7 +82,7 @@ func showConnection(cmd *cobra.Command, d adminapi.RegistryDetails) error {
 		return err
 	}
 	err := showOne(cmd, d, "registry", d.Name, "id", d.ID, "type", d.Type, "address", d.Protocol+"://"+d.Address, "user", d.Username, "cluster", d.ClusterName,
-		"status", d.Status, "detail", orDash(d.FailDetail), "images", fmt.Sprint(d.Images), "synchronised", orDash(d.Synchronized), "next", orDash(d.NextSynchronization))
+		"status", d.Status, "detail", orDash(d.FailDetail), "images", imagesOf(d.Images, d.Synchronized != ""), "synchronised", orDash(d.Synchronized), "next", orDash(d.NextSynchronization))
 	for _, w := range d.Warnings {
 		fmt.Fprintln(cmd.OutOrStdout(), "warning: "+printable(w))
 	}
@@ -91,6 +91,14 @@ func showConnection(cmd *cobra.Command, d adminapi.RegistryDetails) error {
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
 	return showSteps(cmd, *d.Check)
+}
+
+// imagesOf is how many images a registry has, as far as it was ever listed.
+func imagesOf(n int, listed bool) string {
+	if !listed {
+		return "-"
+	}
+	return fmt.Sprint(n)
 }
 
 func showSteps(cmd *cobra.Command, check adminapi.AccessCheck) error {
@@ -274,6 +282,9 @@ func (p *program) addRegistry(ctx context.Context, c *adminClient, cmd *cobra.Co
 	}
 	if d.Status == "fail" {
 		return errors.New("the registry is connected, but cannot be used as it is; see the detail, then mend it and run tidewaiter registry test")
+	}
+	if d.Status == "success" && d.Synchronized == "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "its images are being listed: see tidewaiter image list")
 	}
 	return nil
 }
