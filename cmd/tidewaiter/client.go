@@ -43,6 +43,7 @@ func (c *adminClient) do(ctx context.Context, method, path string, in, out any) 
 func addClientFlags(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
 	addStoreFlags(fs)
+	fs.Lookup("data").Usage = "data `folder` of a server, to work beside it, or while it is stopped"
 	fs.String("server", "", "`URL` of a server to work on, in place of a data folder (default: TIDEWAITER_SERVER, then the current context)")
 	fs.String("context", "", "`name` of the context to work on: see tidewaiter login (default: the current one)")
 	fs.String("credentials", "", "`file` with access_key and secret_key for --server, such as bootstrap.json (default: TIDEWAITER_ACCESS_KEY and TIDEWAITER_SECRET_KEY)")

@@ -82,9 +82,24 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("tidewaiter {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(p.serveCommand(), p.componentCommand(), p.clusterCommand(), p.registryCommand(), p.imageCommand(), p.taskCommand(), p.vulnCommand(), p.uploadCommandCommand(),
-		p.loginCommand(), p.logoutCommand(), p.contextCommand(), p.advisoriesCommand(), p.bundleCommand(), p.vexCommand(), p.scanCommand(), p.tokenCommand(), p.userCommand(), p.projectCommand(),
-		p.enterpriseProjectCommand(), p.policyCommand(), p.accessKeyCommand(), p.versionCommand())
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Run a server", []*cobra.Command{p.serveCommand(), p.advisoriesCommand(), p.bundleCommand(), p.clusterCommand(), p.componentCommand()}},
+		{"Sign in to one", []*cobra.Command{p.loginCommand(), p.logoutCommand(), p.contextCommand(), p.tokenCommand()}},
+		{"Registries, images, vulnerabilities", []*cobra.Command{
+			p.uploadCommandCommand(), p.registryCommand(), p.imageCommand(), p.taskCommand(), p.vulnCommand(), p.vexCommand(), p.scanCommand(),
+		}},
+		{"Accounts", []*cobra.Command{p.userCommand(), p.accessKeyCommand(), p.policyCommand(), p.projectCommand(), p.enterpriseProjectCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(p.versionCommand())
 	addExamples(root)
 	return root
 }
