@@ -48,12 +48,19 @@ func startBrowser(t *testing.T, home string) *browser {
 	b := &browser{home: u.Host, axe: string(axe)}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
 		chromedp.UserDataDir(filepath.Join(shortDir(t), "chromium")), chromedp.WindowSize(1440, 900), chromedp.Flag("lang", "en"))
-	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	ctx, cancelAll := context.WithTimeout(ctx, 3*patience)
-	t.Cleanup(cancelAll)
+	// Not the test's context, whose end kills the browser: it is closed, so that no
+	// process of it writes into its folder any more when that is removed.
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	tab, _ := chromedp.NewContext(allocator) //nolint:govet // ended below
+	ctx, cancel := context.WithTimeout(tab, 3*patience)
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Logf("the browser does not close: %v", err)
+		}
+		cancel()
+		stop()
+		chromedp.FromContext(tab).Allocator.Wait()
+	})
 	b.ctx = ctx
 	chromedp.ListenTarget(ctx, b.hear)
 	b.do(t, network.Enable(), cdplog.Enable())
