@@ -40,11 +40,10 @@ func (p *program) clusterCommand() *cobra.Command {
 // cluster asks an operation on the clusters of the project, or on one of them.
 func (c *adminClient) cluster(ctx context.Context, method, path string, in, out any) error {
 	query := url.Values{}
-	path = "/tidewaiter/v1/clusters" + path
-	if c.project != "" && !ofAccount(method, path) {
+	if c.project != "" {
 		query.Set("project_id", c.project)
 	}
-	return c.Do(ctx, method, path, query, in, out)
+	return c.Do(ctx, method, "/tidewaiter/v1/clusters"+path, query, in, out)
 }
 
 func listClusters(ctx context.Context, c *adminClient, cmd *cobra.Command) error {

@@ -89,19 +89,17 @@ func (c *adminClient) obtainToken(ctx context.Context, login passwordLogin, s sc
 	return "", expires, fmt.Errorf("the server answered %s, and not in the form of Tidewaiter; check its URL", resp.Status)
 }
 
-// ofAccount tells the operations that belong to an account, and not to one of its
-// projects: to change the cluster local is one, as all projects use it.
-func ofAccount(method, path string) bool {
+// ofAccount are the paths whose operations belong to an account, and not to one of
+// its projects.
+func ofAccount() []string {
 	const own = "/tidewaiter/v1/"
-	if of(path, own+"clusters/"+tidewaiter.LocalClusterID) {
-		return method != http.MethodGet
-	}
-	return slices.ContainsFunc([]string{"/v3/", own + "users", own + "projects", own + "enterprise-projects", own + "policies", own + "grants", own + "access-keys", own + "advisories"}, func(parent string) bool { return of(path, parent) })
+	return []string{"/v3/", own + "users", own + "projects", own + "enterprise-projects", own + "policies", own + "grants", own + "access-keys", own + "advisories"}
 }
 
-// of tells whether a path is another, or is below it.
-func of(path, parent string) bool {
-	return path == parent || strings.HasPrefix(path, strings.TrimSuffix(parent, "/")+"/")
+// changesLocal tells a change of the cluster local, which all projects use.
+func changesLocal(method, path string) bool {
+	const local = "/tidewaiter/v1/clusters/" + tidewaiter.LocalClusterID
+	return method != http.MethodGet && (path == local || strings.HasPrefix(path, local+"/"))
 }
 
 // tokenTransport proves who is calling with tokens: that of the account where the
@@ -114,7 +112,13 @@ type tokenTransport struct {
 func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	token := t.project
-	if ofAccount(r.Method, r.URL.Path) {
+	switch {
+	case changesLocal(r.Method, r.URL.Path):
+		token = t.domain
+		query := r.URL.Query()
+		query.Del("project_id") // which the token has no part in
+		r.URL.RawQuery = query.Encode()
+	case slices.ContainsFunc(ofAccount(), func(path string) bool { return strings.HasPrefix(r.URL.Path, path) }):
 		token = t.domain
 	}
 	r.Header.Set("X-Auth-Token", token)
