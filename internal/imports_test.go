@@ -101,6 +101,9 @@ var mayImport = map[string][]string{
 	"internal/component":         {},
 	"internal/store":             {},
 	"internal/store/storetest":   {"internal/store"},
+
+	// For tests alone.
+	"internal/docstest": {},
 }
 
 // A dependency is a module that our code imports directly: why, and which of

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/adminapi"
+	"github.com/tidewaiter/tidewaiter/internal/docstest"
 	"github.com/tidewaiter/tidewaiter/internal/gateway"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 )
@@ -133,17 +134,11 @@ func TestCommandsPage(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString("\n| command | |\n|---|---|\n")
-	var list func(cmd *cobra.Command)
-	list = func(cmd *cobra.Command) {
-		for _, sub := range cmd.Commands() {
-			if sub.HasSubCommands() {
-				list(sub)
-			} else if use := sub.UseLine(); sub.IsAvailableCommand() && sub.Name() != "help" {
-				fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(strings.TrimSuffix(use, " [flags]"), "|", "\\|"), sub.Short)
-			}
+	for _, cmd := range leafCommands() {
+		if cmd.IsAvailableCommand() {
+			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(strings.TrimSuffix(cmd.UseLine(), " [flags]"), "|", "\\|"), cmd.Short)
 		}
 	}
-	list((&program{}).rootCommand())
 	if *update {
 		if err := os.WriteFile(path, []byte(head+heading+b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -155,26 +150,40 @@ func TestCommandsPage(t *testing.T) {
 	}
 }
 
+// leafCommands returns the commands that have none below them, but for help.
+func leafCommands() (list []*cobra.Command) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			if walk(sub); !sub.HasSubCommands() && sub.Name() != "help" {
+				list = append(list, sub)
+			}
+		}
+	}
+	walk((&program{}).rootCommand())
+	return list
+}
+
+// pathOf is how a command is called, without the program.
+func pathOf(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), "tidewaiter ")
+}
+
 // TestExamples runs the example of each command as far as its flags go: there is
 // one, and its command line is one that the command takes.
 func TestExamples(t *testing.T) {
 	used := make(map[string]bool)
-	var walk func(cmd *cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		for _, sub := range cmd.Commands() {
-			walk(sub)
-			path := strings.TrimPrefix(sub.CommandPath(), "tidewaiter ")
-			if sub.HasSubCommands() || sub.Name() == "help" || strings.HasPrefix(path, "completion") {
-				continue
-			}
-			used[path] = true
-			if sub.Example == "" {
-				t.Errorf("%s has no example", path)
-			}
-			takesCommands(t, path, sub.Example)
+	for _, cmd := range leafCommands() {
+		path := pathOf(cmd)
+		if strings.HasPrefix(path, "completion") {
+			continue
 		}
+		used[path] = true
+		if cmd.Example == "" {
+			t.Errorf("%s has no example", path)
+		}
+		takesCommands(t, path, cmd.Example)
 	}
-	walk((&program{}).rootCommand())
 	for path := range examples() {
 		if !used[path] {
 			t.Errorf("the example of %q is of no command", path)
@@ -199,21 +208,16 @@ func TestScriptOfEachCommand(t *testing.T) {
 			scripts.Write(text)
 		}
 	}
-	var walk func(cmd *cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		for _, sub := range cmd.Commands() {
-			walk(sub)
-			path := strings.TrimPrefix(sub.CommandPath(), "tidewaiter ")
-			// The components of the local cluster are the server's, and no script has another.
-			if sub.HasSubCommands() || sub.Name() == "help" || path == "cluster remove-component" {
-				continue
-			}
-			if run := regexp.MustCompile(`(?m)(tidewaiter|^admin) ` + regexp.QuoteMeta(path) + `( |$|')|^` + regexp.QuoteMeta(path) + ` `); !run.MatchString(scripts.String()) {
-				t.Errorf("no script runs %s", path)
-			}
+	for _, cmd := range leafCommands() {
+		path := pathOf(cmd)
+		// The components of the local cluster are the server's, and no script has another.
+		if path == "cluster remove-component" {
+			continue
+		}
+		if run := regexp.MustCompile(`(?m)(tidewaiter|^admin) ` + regexp.QuoteMeta(path) + `( |$|')|^` + regexp.QuoteMeta(path) + ` `); !run.MatchString(scripts.String()) {
+			t.Errorf("no script runs %s", path)
 		}
 	}
-	walk((&program{}).rootCommand())
 }
 
 // takesCommands wants the command lines of a text to be ones that the program
@@ -265,40 +269,16 @@ func commandIn(line string) (string, bool) {
 	return words, true
 }
 
-// shellBlocks returns what a page has in blocks of a shell, or of no language.
-func shellBlocks(page string) string {
-	var b strings.Builder
-	inside, wanted := false, false
-	for line := range strings.SplitSeq(page, "\n") {
-		if language, ok := strings.CutPrefix(strings.TrimSpace(line), "```"); ok {
-			inside = !inside
-			wanted = inside && (language == "" || language == "sh")
-			continue
-		}
-		if wanted {
-			b.WriteString(line + "\n")
-		}
-	}
-	return b.String()
-}
-
 // TestDocumentedCommands looks at all commands in README and docs.
 func TestDocumentedCommands(t *testing.T) {
-	files, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob("../../docs/how-to/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	const root = "../.."
 	total := 0
-	for _, file := range append(append(files, more...), "../../README.md", "../../CONTRIBUTING.md") {
-		text, err := os.ReadFile(file)
+	for _, page := range append(docstest.Pages(t, root), "README.md", "CONTRIBUTING.md") {
+		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
 			t.Fatal(err)
 		}
-		total += takesCommands(t, filepath.Base(file), shellBlocks(string(text)))
+		total += takesCommands(t, page, strings.Join(docstest.Blocks(string(text)), ""))
 	}
 	if total < 50 {
 		t.Errorf("only %d commands were found: the test does not see them", total)

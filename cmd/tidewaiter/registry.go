@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/access"
@@ -39,10 +40,14 @@ func (p *program) registryCheck() *cobra.Command {
 			if err := checkOutput(cmd); err != nil {
 				return err
 			}
-			for _, name := range []string{"server", "context", "credentials", "data", "database", "keys", "project"} {
-				if cmd.Flags().Changed(name) {
-					return &usageError{fmt.Errorf("%s asks no server; leave --%s out, or use tidewaiter registry test", cmd.CommandPath(), name)}
+			var ofServer error // of the other commands on registries
+			cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) {
+				if f.Changed {
+					ofServer = &usageError{fmt.Errorf("%s asks no server; leave --%s out, or use tidewaiter registry test", cmd.CommandPath(), f.Name)}
 				}
+			})
+			if ofServer != nil {
+				return ofServer
 			}
 			config, err := p.registryConfig(cmd, args[0], o)
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/tidewaiter/tidewaiter"
 	"github.com/tidewaiter/tidewaiter/internal/hssapi"
 )
 
@@ -126,7 +127,8 @@ func findTask(ctx context.Context, c *adminClient, kind, id string) (hssapi.Imag
 
 // unitOf is what a task counts.
 func unitOf(t hssapi.ImageScanTaskInfo) string {
-	if strings.HasSuffix(t.TaskType, "Sync") {
+	switch tidewaiter.SyncTaskKind(t.TaskType) {
+	case tidewaiter.ManualSync, tidewaiter.AutoSync:
 		return "registries"
 	}
 	return "images"

@@ -59,13 +59,14 @@ func (s *Service) Rollback(ctx context.Context, digest tidewaiter.Digest, to Act
 	if err != nil {
 		return set, err
 	}
-	if i := slices.IndexFunc(sets, func(c store.AdvisorySet) bool { return c.Number == state.SetNumber }); digest == "" && i+1 < len(sets) {
-		set = sets[i+1] // the newest come first
+	i := slices.IndexFunc(sets, func(c store.AdvisorySet) bool {
+		return digest == "" && c.Number == state.SetNumber || digest != "" && c.Digest == digest
+	})
+	if digest == "" && i >= 0 {
+		i++ // the newest come first
 	}
-	for _, candidate := range sets {
-		if candidate.Digest == digest {
-			set = candidate
-		}
+	if i >= 0 && i < len(sets) {
+		set = sets[i]
 	}
 	switch set.Number {
 	case 0:

@@ -4,8 +4,8 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,8 +17,12 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/hss/v5/model"
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/tidewaiter/tidewaiter"
+	"github.com/tidewaiter/tidewaiter/internal/docstest"
 )
 
 // What is at a terminal of README and docs is run as it stands there, in a network
@@ -67,10 +71,11 @@ var docsElsewhere = map[string]string{
 // docsBefore are what a reader would do before a command, which the page says in
 // words or takes for granted.
 var docsBefore = map[string]string{
-	"curl -sS -K - \"http://127.0.0.1:8080/v5/$PROJECT/image/registries\"": "bin/tidewaiter registry rm mine",
-	"tidewaiter registry add harbor":                                       "tidewaiter registry rm harbor || true",
-	"tidewaiter registry add mine":                                         "tidewaiter registry rm mine || true",
-	"sha256sum -c":                                                         "curl -sSO https://SERVER/components/scan-component-VERSION.zip && unzip -qo scan-component-VERSION.zip",
+	"curl -sS -K - \"http://127.0.0.1:8080/v5/$PROJECT/image/registries\"":       "bin/tidewaiter registry rm mine",
+	"curl -sS -K - \"http://127.0.0.1:8080/v5/$PROJECT/image/image-scan/tasks\"": "until bin/tidewaiter image list | grep -q library/app; do sleep 0.2; done", // "as soon as they have been synchronised"
+	"tidewaiter registry add harbor":                                             "tidewaiter registry rm harbor || true",
+	"tidewaiter registry add mine":                                               "tidewaiter registry rm mine || true",
+	"sha256sum -c":                                                               "curl -sSO https://SERVER/components/scan-component-VERSION.zip && unzip -qo scan-component-VERSION.zip",
 }
 
 // docsStatus are the exit statuses that a page promises, other than 0.
@@ -114,36 +119,17 @@ func TestDocsInTheirNetwork(t *testing.T) {
 		seen[page.file] = true
 		t.Run(page.file, func(t *testing.T) { r.read(t, page) })
 	}
-	for _, list := range []map[string]bool{keysOf(docsElsewhere), keysOf(docsBefore), keysOf(docsStatus)} {
-		for words := range list {
-			if !r.met[words] {
-				t.Errorf("%q is in no page", words)
-			}
+	for _, words := range slices.Concat(slices.Collect(maps.Keys(docsElsewhere)), slices.Collect(maps.Keys(docsBefore)), slices.Collect(maps.Keys(docsStatus))) {
+		if !r.met[words] {
+			t.Errorf("%q is in no page", words)
 		}
 	}
-	files, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob("../../docs/how-to/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(files, more...) {
-		name := strings.TrimPrefix(file, "../../")
-		if n := len(commandsOf(t, readFile(t, file))); n > 0 && !seen[name] {
-			t.Errorf("%s has %d commands, and is not read here", name, n)
+	for _, page := range docstest.Pages(t, "../..") {
+		if n := len(commandsOf(t, readFile(t, filepath.Join("../..", page)))); n > 0 && !seen[page] {
+			t.Errorf("%s has %d commands, and is not read here", page, n)
 		}
 	}
 	t.Logf("%d commands were run", r.ran)
-}
-
-func keysOf[V any](m map[string]V) map[string]bool {
-	keys := make(map[string]bool)
-	for k := range m {
-		keys[k] = true
-	}
-	return keys
 }
 
 // docsReader types what pages say.
@@ -168,12 +154,12 @@ func (r *docsReader) read(t *testing.T, page docsPage) {
 		t.Error("there is no command")
 	}
 	for _, c := range commands {
-		if r.marked(keysOf(docsElsewhere), c) != "" {
+		if marked(r, docsElsewhere, c) != "" {
 			continue
 		}
-		if before := r.marked(keysOf(docsBefore), c); before != "" {
-			if status, said := r.run(t, page, docsBefore[before]); status != 0 {
-				t.Errorf("%s\nexit status %d\n%s", docsBefore[before], status, said)
+		if before := marked(r, docsBefore, c); before != "" {
+			if status, said := r.run(t, page, before); status != 0 {
+				t.Errorf("%s\nexit status %d\n%s", before, status, said)
 			}
 		}
 		if strings.HasPrefix(c, "docker run -d --name tidewaiter-component") {
@@ -184,7 +170,7 @@ func (r *docsReader) read(t *testing.T, page docsPage) {
 		r.said = said
 		r.ran++
 		// curl ends well, too, where the server has answered with an error.
-		if want := docsStatus[r.marked(keysOf(docsStatus), c)]; status != want || strings.Contains(said, `"error_code"`) {
+		if want := marked(r, docsStatus, c); status != want || strings.Contains(said, `"error_code"`) {
 			t.Errorf("%s\nexit status %d, want %d\n%s", c, status, want, said)
 		} else {
 			t.Logf("%.1fs  %s", time.Since(started).Seconds(), c)
@@ -211,15 +197,15 @@ func (r *docsReader) printed(t *testing.T, example string) string {
 // onlyOnce is what is another in each printed line.
 var onlyOnce = regexp.MustCompile(`(twe_|@sha256:)\w+`)
 
-// marked returns how a command begins in a list, or "".
-func (r *docsReader) marked(list map[string]bool, c string) string {
+// marked returns what a list has for how a command begins, or nothing.
+func marked[V any](r *docsReader, list map[string]V, c string) (v V) {
 	for words := range list {
 		if strings.HasPrefix(c, words) {
 			r.met[words] = true
-			return words
+			return list[words]
 		}
 	}
-	return ""
+	return v
 }
 
 // run types a command at a terminal, and passwords where they are asked for. It
@@ -236,15 +222,16 @@ func (r *docsReader) run(t *testing.T, page docsPage, c string) (int, string) {
 		tokens = r.world.plain
 	}
 	server := strings.TrimPrefix(r.world.public.Endpoint, "https://")
-	version := strings.TrimSpace(output(t, command(nil, tidewaiterProgram(t), "version"), ""))
-	version = strings.Fields(version)[1]
-	image := server + "/tidewaiter/scan-component:" + version
-	c = strings.NewReplacer("$SERVER/", "$SERVER/", "SERVER/", server+"/", "VERSION", version, "MIRROR", "registry.example.com", " IMAGE", " "+image).Replace(c)
+	image := server + "/tidewaiter/scan-component:" + tidewaiter.Version
+	c = strings.NewReplacer("$SERVER/", "$SERVER/", "SERVER/", server+"/", "VERSION", tidewaiter.Version, "MIRROR", "registry.example.com", " IMAGE", " "+image).Replace(c)
 	cmd := command(r.world.docker.env(filepath.Join(docsFolder, "docker")), "/bin/bash", "-o", "pipefail", "-c", c)
 	cmd.Dir = docsFolder
 	cmd.Env = append(cmd.Env,
 		"PATH="+filepath.Join(docsFolder, "bin")+":"+strings.TrimPrefix(debianPath, "PATH="), "TIDEWAITER_CONTEXTS="+contexts,
-		"TOKEN="+tokens.token(t), "PROJECT="+tokens.ProjectID, "SERVER="+s.Endpoint, "ID="+r.registryID(t, page), "PASSWORD="+docsPasswords["robot$scan"], "TERM=dumb", "CURL_CA_BUNDLE="+r.world.ca.File)
+		"TOKEN="+tokens.ownToken(t), "PROJECT="+tokens.ProjectID, "SERVER="+s.Endpoint, "PASSWORD="+docsPasswords["robot$scan"], "TERM=dumb", "CURL_CA_BUNDLE="+r.world.ca.File)
+	if strings.Contains(c, "$ID") {
+		cmd.Env = append(cmd.Env, "ID="+s.registryOfPage(t, page))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	terminal, err := pty.Start(cmd)
 	if err != nil {
@@ -300,38 +287,26 @@ func awaitNoEcho(t *testing.T, terminal *os.File) {
 
 var passwordAsked = regexp.MustCompile(`password of (\S+): $`)
 
-// registryID is the id of the registry that a page connects.
-func (r *docsReader) registryID(t *testing.T, page docsPage) string {
+// registryOfPage is the id of the registry that a page is about by its name, or of
+// any.
+func (s *server) registryOfPage(t *testing.T, page docsPage) string {
 	t.Helper()
-	if !page.public {
-		return ""
+	found, err := s.sdk(t).ListRegistry(&model.ListRegistryRequest{})
+	if err != nil {
+		t.Fatalf("ListRegistry: %v", err)
 	}
-	text := output(t, command([]string{"SSL_CERT_FILE=" + r.world.ca.File}, tidewaiterProgram(t), "registry", "list", "-o", "json", "--data", r.world.public.Data), "")
-	var list []struct {
-		ID   string `json:"id"`
-		Name string `json:"registry_name"`
-	}
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		t.Fatal(err)
-	}
+	list := *found.DataList
 	if len(list) == 0 {
-		return ""
+		t.Fatalf("%s changes a registry, and there is none", page.file)
 	}
-	if i := slices.IndexFunc(list, func(r struct {
-		ID   string `json:"id"`
-		Name string `json:"registry_name"`
-	}) bool {
-		return strings.Contains(page.file, r.Name)
-	}); i >= 0 {
-		return list[i].ID
-	}
-	return list[0].ID
+	of := slices.IndexFunc(list, func(r model.RegistryInfo) bool { return strings.Contains(page.file, *r.RegistryName) })
+	return *list[max(of, 0)].Id
 }
 
 // commandsOf returns the commands in blocks of a shell, or of no language.
 func commandsOf(t *testing.T, page string) (list []string) {
 	t.Helper()
-	for _, block := range blocksOf(page) {
+	for _, block := range docstest.Blocks(page) {
 		file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(block), "")
 		if err != nil {
 			continue // a picture, or an example of output
@@ -359,28 +334,6 @@ func spansOf(page string) (list []string) {
 			words = `curl -sS -H "X-Auth-Token: $TOKEN" "http://127.0.0.1:8080/v5/$PROJECT` + path + `"`
 		}
 		list = append(list, words)
-	}
-	return list
-}
-
-// blocksOf returns the blocks of a page that are of a shell or of no language,
-// without the indentation of the list that they are in.
-func blocksOf(page string) (list []string) {
-	var b strings.Builder
-	inside, wanted, indent := false, false, ""
-	for line := range strings.Lines(page) {
-		if language, ok := strings.CutPrefix(strings.TrimSpace(line), "```"); ok {
-			if inside = !inside; !inside && wanted {
-				list = append(list, b.String())
-			}
-			b.Reset()
-			indent, _, _ = strings.Cut(line, "`")
-			wanted = inside && (language == "" || language == "sh")
-			continue
-		}
-		if wanted {
-			b.WriteString(strings.TrimPrefix(line, indent))
-		}
 	}
 	return list
 }

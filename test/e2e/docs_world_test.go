@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,16 +33,17 @@ var docsHosts = map[string]string{
 	"mirror.example.com":         "127.0.0.18",
 	"www.cisa.gov":               "127.0.0.18",
 	"epss.empiricalsecurity.com": "127.0.0.18",
-	publicExport().Host:          "127.0.0.18",
+	publicExport():               "127.0.0.18",
 	"localhost":                  "127.0.0.1",
 }
 
-func publicExport() *url.URL {
+// publicExport is the host that advisories come from unless another is named.
+func publicExport() string {
 	u, err := url.Parse(snapshots.PublicExport)
 	if err != nil {
 		panic(err)
 	}
-	return u
+	return u.Host
 }
 
 // docsPasswords are what is typed when a user's password is asked for. admin's is
@@ -157,9 +157,6 @@ func (w *docsWorld) advisories() {
 		}
 		w.put(ecosystem+".zip", archive.Bytes())
 		answer("/"+ecosystem+"/all.zip", archive.Bytes())
-		if path := publicExport().Path; path != "" && path != "/" {
-			answer(path+"/"+ecosystem+"/all.zip", archive.Bytes())
-		}
 	}
 	w.put("PyPI/one.json", []byte(all["PyPI"]))
 	answer("/sites/default/files/feeds/known_exploited_vulnerabilities.json", []byte(`{"catalogVersion": "2026.01.02", "dateReleased": "2026-01-02T00:00:00Z",
@@ -220,17 +217,19 @@ func knownAs(user string, fake http.Handler) http.Handler {
 // images are those that docker has, and an OCI layout.
 func (w *docsWorld) images() {
 	w.Helper()
+	named := make(map[name.Tag]v1.Image)
 	for _, tag := range []string{"app:latest", "app:1"} {
 		ref, err := name.NewTag(tag)
 		if err != nil {
 			w.Fatal(err)
 		}
-		archive := filepath.Join(w.TempDir(), strings.ReplaceAll(tag, ":", "-")+".tar")
-		if err := tarball.WriteToFile(archive, ref, w.app); err != nil {
-			w.Fatal(err)
-		}
-		w.docker.docker(w, w.TempDir(), "", "load", "-i", archive)
+		named[ref] = w.app
 	}
+	archive := filepath.Join(w.TempDir(), "app.tar")
+	if err := tarball.MultiWriteToFile(archive, named); err != nil {
+		w.Fatal(err)
+	}
+	w.docker.docker(w, w.TempDir(), "", "load", "-i", archive)
 	folder, err := layout.Write(filepath.Join(docsFolder, "layout"), empty.Index)
 	if err == nil {
 		err = folder.AppendImage(w.app)
